@@ -1,0 +1,199 @@
+#!/usr/bin/python
+# Copyright: the pgfleet team
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Documentation of the action of the same name; the work is done on the controller."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: pgbouncer
+short_description: PgBouncer instances on a host, as podman units
+version_added: 0.1.0
+description:
+  - Brings the PgBouncer instances of one host to the state described, as quadlet units of podman.
+  - The host needs sh, coreutils, tar, systemd and podman, and no Python. One exec reads it, one changes it.
+  - What has to be done is decided from what the running instances say of themselves, so that a second run finishes
+    what a broken first one began. Nothing is reloaded or restarted without a difference.
+  - Every difference is told with its effect on connections before it is applied; see O(ignore:--check --diff).
+extends_documentation_fragment:
+  - pgfleet.pooler.attributes
+options:
+  state:
+    description: V(absent) stops the instances and takes their files away; certificates stay.
+    type: str
+    choices: [present, absent]
+    default: present
+  image:
+    description:
+      - Image of the engine, present on the host or in a registry that the host can reach.
+      - A stock image of PgBouncer works with O(dispatch=engine) when it has C(psql) as well.
+    type: str
+    default: localhost/pgfleet/pooler:0.1.0
+  engine_version:
+    description: PgBouncer's version in O(image). Settings that came later are refused before any host is touched.
+    type: str
+    default: 1.24.1
+  databases:
+    description:
+      - Entries of PgBouncer's C([databases]) section.
+      - Each has O(ignore:name) and any key that PgBouncer knows there, such as C(dbname), C(pool_size), C(pool_mode).
+      - Without C(host) an entry follows the leader.
+      - C(max_db_connections) and C(max_db_client_connections) count for the host and are divided among the instances.
+    type: list
+    elements: dict
+    default: []
+  users:
+    description:
+      - Users with settings of their own (any key of PgBouncer's C([users]) section), with a seat at the console
+        (C(console) is V(admin) or V(stats)), or with a C(password) or C(verifier) for the userlist.
+      - Users of the databases need no entry. PgBouncer asks PostgreSQL for them when O(auth_query) is set.
+      - A password is never written; its SCRAM-SHA-256 verifier is, and it is kept as long as it verifies the password.
+    type: list
+    elements: dict
+    default: []
+  settings:
+    description:
+      - Any further setting of PgBouncer's C([pgbouncer]) section.
+      - C(max_client_conn), C(max_db_connections), C(max_user_connections) and their like count for the host and are
+        divided among the instances. Pool sizes are per instance.
+    type: dict
+    default: {}
+  port:
+    description: The port that clients use. All instances of the host listen there.
+    type: int
+    default: 6432
+  listen:
+    description: Addresses to listen on; V(*) is every address, IPv4 and IPv6.
+    type: list
+    elements: str
+    default: ['*']
+  instances:
+    description: How many PgBouncer processes share the port. Each uses at most one core.
+    type: int
+    default: 2
+  console_port:
+    description:
+      - Console port of the first instance, on the loopback address; the others follow. It is also the instance's name.
+    type: int
+    default: 50001
+  dispatch:
+    description:
+      - V(socket) lets systemd open the ports and hand them to the instances; needs an engine built with systemd.
+      - V(engine) lets the instances bind the shared port by themselves, for stock images. The consoles are then
+        reached through their unix sockets only.
+    type: str
+    choices: [socket, engine]
+    default: socket
+  uid:
+    description: Numeric user and group id of the engine. No such user has to exist on the host.
+    type: int
+    default: 6432
+  nofile:
+    description: Limit of open files of one instance. By default twice its clients and 1024 more.
+    type: int
+  hba:
+    description:
+      - Lines as in C(pg_hba.conf) that say who may log in; the first that fits decides.
+      - By default every user over TLS with SCRAM-SHA-256.
+    type: list
+    elements: str
+    default: []
+  auth_query:
+    description: How PgBouncer asks PostgreSQL for the verifiers of users. Without it, only users of the userlist log in.
+    type: dict
+    suboptions:
+      role:
+        description: The role that asks; it logs in with the certificate in C(client) below O(tls_directory).
+        type: str
+        required: true
+      query:
+        description: The query, with C($1) for the user's name, as M(pgfleet.pooler.auth_query) returns it.
+        type: str
+        required: true
+      dbname:
+        description: The database that has the function.
+        type: str
+        default: postgres
+  patroni:
+    description: URLs of Patroni's REST API, one for each member. The host asks them who leads.
+    type: list
+    elements: str
+    default: []
+  server:
+    description: The one PostgreSQL server, where there is no Patroni.
+    type: str
+  server_port:
+    description: Port of O(server).
+    type: int
+    default: 5432
+  tls_directory:
+    description:
+      - Directory on the host with C(server/current) and C(client/current), each with C(tls.crt), C(tls.key) and
+        C(ca.crt), as M(pgfleet.pooler.certificate) makes them. The first is shown to clients, the second to PostgreSQL.
+    type: str
+    default: /etc/pgbouncer/tls
+author:
+  - The pgfleet team (@pgfleet)
+"""
+
+EXAMPLES = r"""
+- name: Two instances on one port, following the leader
+  pgfleet.pooler.pgbouncer:
+    databases:
+      - name: app
+        pool_size: 20
+    auth_query:
+      role: pgbouncer
+      query: SELECT username, password FROM pgbouncer.get_auth($1)
+    patroni:
+      - https://10.0.1.11:8008
+      - https://10.0.1.12:8008
+      - https://10.0.1.13:8008
+
+- name: A stock image in front of one server
+  pgfleet.pooler.pgbouncer:
+    image: docker.io/edoburu/pgbouncer:v1.24.1-p1
+    dispatch: engine
+    server: db.example.com
+    databases:
+      - name: app
+    users:
+      - name: app
+        verifier: "{{ app_verifier }}"
+
+- name: No instances any more
+  pgfleet.pooler.pgbouncer:
+    state: absent
+"""
+
+RETURN = r"""
+effect:
+  description: The strongest effect on connections of all changes.
+  type: str
+  returned: always
+  sample: reload
+effects:
+  description: Every difference found, with its effect and the reason.
+  type: list
+  elements: dict
+  returned: always
+  sample: [{what: "instance 50001: default_pool_size", effect: reload, why: "'20' becomes '30'"}]
+steps:
+  description: What was done, or in check mode would be, in order.
+  type: list
+  elements: str
+  returned: always
+leader:
+  description: The leader that databases without a host point at.
+  type: str
+  returned: when it is known
+  sample: 10.0.1.11:5432
+instances:
+  description: Version and state of each instance afterwards, by console port.
+  type: dict
+  returned: always
+trips:
+  description: How many times the host was reached.
+  type: int
+  returned: always
+"""

@@ -1,0 +1,48 @@
+#!/usr/bin/python
+# Copyright: the pgfleet team
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Documentation of the action of the same name; the work is done on the controller."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: pgbouncer_info
+short_description: What the PgBouncer instances of a host say of themselves
+version_added: 0.1.0
+description:
+  - Asks every running instance of the host at its console, through its unix socket. Changes nothing.
+extends_documentation_fragment:
+  - pgfleet.pooler.attributes
+  - pgfleet.pooler.attributes.info
+options:
+  port:
+    description: The port that clients use; it is part of the sockets' names.
+    type: int
+    default: 6432
+  commands:
+    description: The SHOW commands to ask, without C(SHOW).
+    type: list
+    elements: str
+    default: [VERSION, CONFIG, DATABASES, POOLS, STATS]
+author:
+  - The pgfleet team (@pgfleet)
+"""
+
+EXAMPLES = r"""
+- name: Ask all instances for their pools
+  pgfleet.pooler.pgbouncer_info:
+    commands: [POOLS]
+  register: pools
+
+- name: Show who waits
+  ansible.builtin.debug:
+    msg: "{{ pools.instances | dict2items | map(attribute='value.POOLS') | flatten | selectattr('cl_waiting', 'ne', '0') }}"
+"""
+
+RETURN = r"""
+instances:
+  description: By console port, the rows of each command as dictionaries of text.
+  type: dict
+  returned: always
+  sample: {"50001": {"VERSION": [{"version": "PgBouncer 1.24.1"}]}}
+"""

@@ -1,0 +1,78 @@
+# Copyright: the pgfleet team
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The base of all actions: options from the module's own documentation, one host, errors without tracebacks."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import yaml
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+
+from ...pooler.errors import PoolerError
+from .host import Host
+
+_SPEC_KEYS = ("type", "required", "default", "choices", "elements", "aliases")
+
+
+class PoolerAction(ActionBase):
+    """An action that runs on the controller and reaches the host through the connection alone.
+
+    The options are read from the documentation of the module of the same name, so that what is documented is what
+    is accepted. Subclasses implement `perform`; `secret` names the options that are never to be logged.
+    """
+
+    TRANSFERS_FILES = False
+    _supports_check_mode = True
+    _supports_async = False
+    secret: ClassVar[frozenset[str]] = frozenset()
+
+    def run(self, tmp: str | None = None, task_vars: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        self.task_vars = dict(task_vars or {})
+        self.check = bool(self._task.check_mode)
+        self.diff = bool(self._task.diff)
+        self.host_name = str(self.task_vars.get("inventory_hostname", "localhost"))
+        module = type(self).__module__.rpartition(".")[2]
+        _result, arguments = self.validate_argument_spec(argument_spec=argument_spec(module, self.secret))
+        try:
+            result.update(self.perform(arguments))
+        except PoolerError as error:
+            raise AnsibleActionFail(str(error)) from None
+        return result
+
+    def perform(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Do the work; gives `changed` and what the module documents. Raises PoolerError."""
+        raise NotImplementedError
+
+    def host(self) -> Host:
+        return Host(self.host_name, self._run_on_host)
+
+    def _run_on_host(self, command: str, data: bytes) -> dict[str, Any]:
+        # ssh prints what a command answered at -vvv, and what is read here includes verifiers.
+        context = self._play_context
+        shown, context.no_log = context.no_log, True
+        try:
+            return dict(self._low_level_execute_command(command, in_data=data))
+        finally:
+            context.no_log = shown
+
+
+def argument_spec(module: str, secret: frozenset[str] = frozenset()) -> dict[str, Any]:
+    """The argument spec that a module's DOCUMENTATION describes."""
+    package = __name__.rpartition(".plugin_utils.")[0]
+    documentation = importlib.import_module(f"{package}.modules.{module}").DOCUMENTATION
+    return _spec(yaml.safe_load(documentation).get("options", {}), secret)
+
+
+def _spec(options: Mapping[str, Any], secret: frozenset[str]) -> dict[str, Any]:
+    spec: dict[str, Any] = {}
+    for name, option in options.items():
+        spec[name] = {key: option[key] for key in _SPEC_KEYS if key in option}
+        spec[name]["no_log"] = name in secret
+        if "suboptions" in option:
+            spec[name]["options"] = _spec(option["suboptions"], secret)
+    return spec

@@ -1,0 +1,137 @@
+# Copyright: the pgfleet team
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""A host that has sh, coreutils, tar, systemd and podman, and no Python: one exec to read it, one to change it."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import io
+import posixpath
+import secrets
+import shlex
+import tarfile
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ...pooler.files import File
+from ...pooler.errors import PoolerError
+
+STAGING = "/var/lib/pgfleet"
+
+Execute = Callable[[str, bytes], Mapping[str, Any]]
+"""Runs a command on the host with these bytes on standard input; gives `rc`, `stdout` and `stderr`."""
+
+
+class HostError(PoolerError):
+    """A script that ended with an error on the host; the message ends with the host's own words."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a script printed, section by section; `failed` is the host's own words when it ended with an error."""
+
+    sections: Mapping[str, str] = field(default_factory=dict)
+    failed: str = ""
+
+    def text(self, section: str) -> str:
+        return self.sections.get(section, "")
+
+    def lines(self, section: str) -> list[str]:
+        return self.text(section).splitlines()
+
+    def binary(self, section: str) -> bytes:
+        """A section that the script printed through `base64`."""
+        return base64.b64decode(self.text(section))
+
+
+class Host:
+    """Scripts print `section NAME` before each part of their output; only what stands between these marks is read.
+
+    Without standard input ssh would allocate a terminal and mix standard error into the output, so there is
+    always some.
+    """
+
+    def __init__(self, name: str, execute: Execute) -> None:
+        self.name = name
+        self._execute = execute
+        self.trips = 0
+
+    def read(self, script: str) -> Answer:
+        """Run a script that changes nothing. Raises HostError when it fails."""
+        answer = self._run(lambda prelude: "sh -c " + shlex.quote(prelude + script + "\nsection end\n"), b"\n")
+        if answer.failed:
+            raise HostError(f"{self.name}: {answer.failed}")
+        return answer
+
+    def apply(self, script: str, files: Iterable[File] = ()) -> Answer:
+        """Send files and a script in one stream; the script runs in the directory that holds `files/`.
+
+        The stream is unpacked completely before the script's first line runs, in a directory that only root can
+        enter and that is gone afterwards: a lost connection or a full disk has changed nothing.
+        The caller looks at `failed`, since a failed change has sections worth reading.
+        """
+
+        def command(prelude: str) -> str:
+            unpack = (
+                "set -e; umask 077\n"
+                '[ "$(id -u)" = 0 ] || { echo "this needs root: set become: true" >&2; exit 77; }\n'
+                f"mkdir -p {STAGING}; rm -rf {STAGING}/staging.*\n"
+                f"staging=$(mktemp -d {STAGING}/staging.XXXXXX); trap 'rm -rf \"$staging\"' EXIT\n"
+                'tar -xzpf - --numeric-owner -C "$staging"; cd "$staging"\n'
+                ". ./script\nsection end\n"
+            )
+            return "sh -c " + shlex.quote(prelude + unpack)
+
+        return self._run(command, _stream(script, files))
+
+    def _run(self, command: Callable[[str], str], data: bytes) -> Answer:
+        mark = f"@{secrets.token_hex(8)}"
+        prelude = f"export LC_ALL=C; section() {{ printf '\\n%s %s\\n' '{mark}' \"$1\"; }}\n"
+        self.trips += 1
+        result = self._execute(command(prelude), data)
+        sections = _sections(str(result.get("stdout", "")), mark)
+        failed = ""
+        if result.get("rc", 0) != 0 or "end" not in sections:
+            words = str(result.get("stderr", "")).strip()
+            failed = _last_lines(words) or f"the script ended early with exit status {result.get('rc')}"
+        return Answer(sections, failed)
+
+
+def _sections(output: str, mark: str) -> dict[str, str]:
+    """Split output at the lines that begin with the mark; what a section printed keeps its own line ends."""
+    sections: dict[str, str] = {}
+    name: str | None = None
+    body: list[str] = []
+    for line in output.split("\n"):
+        if line.startswith(mark + " "):
+            if name is not None:
+                sections[name] = "\n".join(body[:-1] if body and body[-1] == "" else body)
+            name, body = line[len(mark) + 1 :].strip(), []
+        elif name is not None:
+            body.append(line)
+    if name is not None:
+        sections[name] = "\n".join(body[:-1] if body and body[-1] == "" else body)
+    return sections
+
+
+def _last_lines(words: str, count: int = 12) -> str:
+    lines = [line for line in words.splitlines() if line.strip()]
+    return "\n".join(lines[-count:])
+
+
+def _stream(script: str, files: Iterable[File]) -> bytes:
+    """A reproducible tar.gz: `script`, and each file at `files/<its absolute path>` with its owner and mode."""
+    raw = io.BytesIO()
+    with tarfile.open(fileobj=raw, mode="w", format=tarfile.GNU_FORMAT) as archive:
+        _add(archive, "script", script.encode(), 0o600, 0)
+        for file in files:
+            _add(archive, posixpath.join("files", file.path.lstrip("/")), file.content, file.mode, file.owner)
+    return gzip.compress(raw.getvalue(), compresslevel=6, mtime=0)
+
+
+def _add(archive: tarfile.TarFile, name: str, content: bytes, mode: int, owner: int) -> None:
+    entry = tarfile.TarInfo(name)
+    entry.size, entry.mode, entry.uid, entry.gid = len(content), mode, owner, owner
+    archive.addfile(entry, io.BytesIO(content))

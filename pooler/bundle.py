@@ -1,0 +1,188 @@
+"""All files of one pooler host, from one model."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from . import hba, ini, scram, units, userlist
+from .files import File
+from .model import AUTH_DATABASE, DEFAULT_RULES, DIVIDED, Database, Pooler, Server
+
+CONFIGURATION = "/etc/pgbouncer"
+RELEASES = f"{CONFIGURATION}/releases"
+CURRENT = f"{CONFIGURATION}/current"
+DATABASES = f"{CONFIGURATION}/databases/databases.ini"
+RUNTIME = "/run/pgbouncer"
+
+DEFAULTS = {
+    "pool_mode": "transaction",
+    "max_client_conn": "2000",
+    # An engine whose ignore_startup_parameters lacks `options` can be sent into an endless loop before login
+    # (CVE-2026-107349); extra_float_digits is what JDBC sends to everybody.
+    "ignore_startup_parameters": "extra_float_digits,options",
+    "client_tls_sslmode": "require",
+    "server_tls_sslmode": "verify-full",
+    # After a failed login the engine lets clients wait this long before it tries again: the largest part of the
+    # stall in a switchover with its own default of 15.
+    "server_login_retry": "1",
+    "server_connect_timeout": "2",
+    # A server that vanished without a word is given up after these, not after minutes.
+    "tcp_keepidle": "3",
+    "tcp_keepintvl": "1",
+    "tcp_keepcnt": "3",
+    "tcp_user_timeout": "5000",
+    # In session pooling, clients leave a demoted server at once instead of whenever they disconnect.
+    "server_fast_close": "1",
+}
+"""What we set where nothing is said; everything else has the engine's own default."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the model cannot know and a host or the cluster can say.
+
+    `server_leaf` is the directory of the certificate shown to clients, `client_leaf` of the one shown to PostgreSQL;
+    `verifiers` are those in use, kept as long as they still verify the password.
+    """
+
+    leader: Server | None = None
+    server_leaf: str = ""
+    client_leaf: str = ""
+    verifiers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """The files of one host. `release` names the set that is switched at once; `units` are systemd's and podman's."""
+
+    release: str
+    release_files: tuple[File, ...]
+    databases: File
+    units: tuple[File, ...]
+    unit_digest: str
+
+    @property
+    def files(self) -> tuple[File, ...]:
+        return (*self.release_files, self.databases, *self.units)
+
+
+def build(pooler: Pooler, facts: Facts) -> Bundle:
+    """Render everything. Raises InvalidError for what one of the engine's grammars cannot say."""
+    verifiers = {user.name: _verifier(user.password, user.verifier, facts.verifiers.get(user.name)) for user in pooler.users if user.listed}
+    release = _digest(_release(pooler, facts, verifiers, "0" * 16))
+    unit_files = units.render(pooler)
+    return Bundle(
+        release=release,
+        release_files=_release(pooler, facts, verifiers, release),
+        databases=File(DATABASES, ini.render_databases(_databases(pooler, facts.leader)).encode(), 0o600, pooler.uid),
+        units=unit_files,
+        unit_digest=units.digest(pooler),
+    )
+
+
+def leader_in(databases: str) -> Server | None:
+    """The server that the auth database, or else the first database, points at in a hosts file that we wrote."""
+    entries = ini.parse(databases, name=DATABASES).databases
+    for entry in (entries.get(AUTH_DATABASE, {}), *entries.values()):
+        if "host" in entry:
+            return Server(entry["host"], int(entry.get("port", "5432")))
+    return None
+
+
+def _verifier(password: str | None, verifier: str | None, in_use: str | None) -> str:
+    if verifier is not None:
+        return verifier
+    assert password is not None
+    if in_use is not None and scram.is_verifier(in_use) and scram.verifies(in_use, password):
+        return in_use
+    return scram.verifier(password)
+
+
+def _digest(files: tuple[File, ...]) -> str:
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(f"{file.path}\0{file.mode:o}\0{file.owner}\0{len(file.content)}\0".encode())
+        digest.update(file.content)
+    return digest.hexdigest()[:16]
+
+
+def _release(pooler: Pooler, facts: Facts, verifiers: Mapping[str, str], release: str) -> tuple[File, ...]:
+    """The files that are switched together. They name their own release, so that SHOW CONFIG tells which one runs."""
+    directory = f"{RELEASES}/{release}"
+    files = [
+        File(f"{directory}/{console}.ini", ini.render(_instance(pooler, facts, directory, index)).encode(), 0o600, pooler.uid)
+        for index, console in enumerate(pooler.consoles)
+    ]
+    files.append(File(f"{directory}/userlist.txt", userlist.render(verifiers).encode(), 0o600, pooler.uid, secret=True))
+    files.append(File(f"{directory}/hba.conf", hba.render(_rules(pooler)).encode(), 0o600, pooler.uid))
+    return tuple(files)
+
+
+def _rules(pooler: Pooler) -> tuple[hba.Rule, ...]:
+    if not pooler.rules:
+        return DEFAULT_RULES
+    return (*(rule for rule in DEFAULT_RULES if AUTH_DATABASE in rule.databases), *pooler.rules)
+
+
+def _instance(pooler: Pooler, facts: Facts, directory: str, index: int) -> ini.Ini:
+    console = pooler.consoles[index]
+    own = {
+        "listen_addr": ",".join(pooler.listen),
+        "listen_port": str(pooler.port),
+        "so_reuseport": "1",
+        "unix_socket_dir": f"{RUNTIME}/{console}",
+        "unix_socket_mode": "0600",
+        "auth_type": "hba",
+        "auth_file": f"{directory}/userlist.txt",
+        "auth_hba_file": f"{directory}/hba.conf",
+        "client_tls_cert_file": f"{facts.server_leaf}/tls.crt",
+        "client_tls_key_file": f"{facts.server_leaf}/tls.key",
+        "client_tls_ca_file": f"{facts.server_leaf}/ca.crt",
+        "server_tls_cert_file": f"{facts.client_leaf}/tls.crt",
+        "server_tls_key_file": f"{facts.client_leaf}/tls.key",
+        "server_tls_ca_file": f"{facts.client_leaf}/ca.crt",
+    }
+    for seat, setting in (("admin", "admin_users"), ("stats", "stats_users")):
+        names = [user.name for user in pooler.users if user.console == seat]
+        if names:
+            own[setting] = ",".join(names)
+    if pooler.auth_query:
+        own |= {
+            "auth_user": pooler.auth_query.role,
+            "auth_query": pooler.auth_query.query,
+            "auth_dbname": AUTH_DATABASE,
+        }
+    peers = {}
+    if pooler.instances > 1:
+        own["peer_id"] = str(index + 1)
+        peers = {
+            str(number): {"host": f"{RUNTIME}/{port}", "port": str(pooler.port)}
+            for number, port in enumerate(pooler.consoles, start=1)
+        }
+    users = {user.name: _divided(pooler, user.settings) for user in pooler.users if user.settings}
+    settings = _divided(pooler, DEFAULTS | dict(pooler.settings)) | own
+    return ini.Ini(pgbouncer=settings, users=users, peers=peers, includes=(DATABASES,))
+
+
+def _databases(pooler: Pooler, leader: Server | None) -> dict[str, dict[str, str]]:
+    entries = {database.name: _database(pooler, database, leader) for database in pooler.databases}
+    if pooler.auth_query:
+        entry = Database(AUTH_DATABASE, {"dbname": pooler.auth_query.dbname, "pool_size": "2"})
+        entries[AUTH_DATABASE] = _database(pooler, entry, leader)
+    return entries
+
+
+def _database(pooler: Pooler, database: Database, leader: Server | None) -> dict[str, str]:
+    settings = {"dbname": database.name} if database.name != "*" else {}
+    settings |= _divided(pooler, database.settings)
+    if database.follows_leader and leader is not None:
+        settings |= {"host": leader.host, "port": str(leader.port)}
+    return settings
+
+
+def _divided(pooler: Pooler, settings: Mapping[str, str]) -> dict[str, str]:
+    return {
+        name: str(pooler.share(int(text))) if name in DIVIDED else text for name, text in settings.items()
+    }

@@ -1,0 +1,164 @@
+"""The `pooler` command: verifiers, lint, rendering, consoles, and the leader."""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from . import __version__, bundle, lint, patroni, scram
+from .errors import PoolerError
+from .model import Pooler
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command. Exit status: 0 done, 1 problems found or the command failed, 2 wrong usage."""
+    parsed = _parser().parse_args(arguments)
+    try:
+        return int(parsed.run(parsed))
+    except PoolerError as error:
+        print(error, file=sys.stderr)
+    except OSError as error:
+        print(f"{error.filename or 'pooler'}: {error.strerror or error}", file=sys.stderr)
+    return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="pooler", description="PgBouncer in front of Patroni.")
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    command = commands.add_parser("scram", help="make a SCRAM-SHA-256 verifier of a password")
+    command.add_argument("--iterations", type=int, default=4096)
+    command.set_defaults(run=_scram)
+
+    command = commands.add_parser("lint", help="check a pgbouncer.ini, a userlist or an HBA file")
+    command.add_argument("files", nargs="+", metavar="FILE")
+    command.add_argument("--kind", choices=["ini", "userlist", "hba"], help="when the file's name does not tell")
+    command.add_argument("--engine", default="1.24.1", metavar="VERSION", help="PgBouncer's version (default %(default)s)")
+    command.add_argument("--json", action="store_true")
+    command.set_defaults(run=_lint)
+
+    command = commands.add_parser("render", help="write the files of a pooler host from variables")
+    command.add_argument("variables", metavar="FILE", help="JSON or YAML: the options of the pgbouncer module")
+    command.add_argument("--output", metavar="DIRECTORY", help="write them below this directory instead of printing them")
+    command.set_defaults(run=_render)
+
+    command = commands.add_parser("console", help="send a command to the consoles of instances")
+    command.add_argument("hosts", nargs="+", metavar="HOST", help="a libpq connection string, HOST:PORT, or a socket directory")
+    command.add_argument("--command", "-c", default="SHOW POOLS")
+    command.add_argument("--json", action="store_true")
+    command.set_defaults(run=_console)
+
+    command = commands.add_parser("leader", help="ask Patroni who leads, as one line of JSON")
+    command.add_argument("urls", nargs="+", metavar="URL")
+    command.add_argument("--ca", metavar="FILE")
+    command.add_argument("--cert", metavar="FILE")
+    command.add_argument("--key", metavar="FILE")
+    command.set_defaults(run=_leader)
+    return parser
+
+
+def _scram(parsed: argparse.Namespace) -> int:
+    """The password comes from the terminal without an echo, or from standard input; never from the arguments."""
+    password = getpass.getpass() if sys.stdin.isatty() else sys.stdin.readline().rstrip("\n")
+    print(scram.verifier(password, iterations=parsed.iterations))
+    return 0
+
+
+def _lint(parsed: argparse.Namespace) -> int:
+    version = tuple(int(part) for part in parsed.engine.split("."))
+    problems = []
+    for name in parsed.files:
+        kind = parsed.kind or _kind(name)
+        problems += lint.lint_text(kind, Path(name).read_text(encoding="utf-8"), name=name, version=version)
+    if parsed.json:
+        print(json.dumps([{"place": p.place, "what": p.what, "remedy": p.remedy} for p in problems]))
+    else:
+        for problem in problems:
+            print(problem)
+    return 1 if problems else 0
+
+
+def _kind(name: str) -> str:
+    if "userlist" in name or name.endswith(".txt"):
+        return "userlist"
+    return "hba" if "hba" in name else "ini"
+
+
+def _render(parsed: argparse.Namespace) -> int:
+    pooler = Pooler.from_variables(_variables(Path(parsed.variables)))
+    facts = bundle.Facts(
+        leader=pooler.server,
+        server_leaf=f"{pooler.tls_directory}/server/current",
+        client_leaf=f"{pooler.tls_directory}/client/current",
+    )
+    for file in bundle.build(pooler, facts).files:
+        if parsed.output:
+            target = Path(parsed.output, file.path.lstrip("/"))
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.touch(mode=file.mode)
+            target.write_bytes(file.content)
+            print(target)
+        else:
+            print(f"# {file.path} ({file.mode:04o}, owner {file.owner})\n{file.content.decode()}")
+    return 0
+
+
+def _variables(path: Path) -> dict[str, Any]:
+    text = path.read_text(encoding="utf-8")
+    try:
+        found = json.loads(text)
+    except ValueError:
+        import yaml  # not in the container, where only JSON is given
+
+        found = yaml.safe_load(text)
+    if not isinstance(found, dict):
+        raise PoolerError(f"{path}: is not a dictionary of variables")
+    return found
+
+
+def _console(parsed: argparse.Namespace) -> int:
+    from . import console  # psycopg takes longer to load than all other commands to run
+
+    failed = 0
+    answers = {}
+    for host in parsed.hosts:
+        try:
+            answers[host] = console.ask(_conninfo(host), parsed.command)
+        except PoolerError as error:
+            failed = 1
+            print(f"{host}: {error}", file=sys.stderr)
+    if parsed.json:
+        rows = {host: [dict(zip(a.columns, row, strict=True)) for row in a.rows] for host, a in answers.items()}
+        print(json.dumps(rows))
+    else:
+        for host, answer in answers.items():
+            print(f"{host}:", console.table(answer) if answer.columns else "done", sep="\n")
+    return failed
+
+
+def _conninfo(host: str) -> str:
+    if "=" in host or "://" in host:
+        return host
+    name, colon, port = host.rpartition(":")
+    return f"host={name} port={port}" if colon and port.isdecimal() else f"host={host}"
+
+
+def _leader(parsed: argparse.Namespace) -> int:
+    try:
+        tls = patroni.context(parsed.ca, parsed.cert, parsed.key) if parsed.ca else None
+        found = patroni.leader(parsed.urls, tls)
+    except (PoolerError, OSError) as error:
+        print(json.dumps({"error": str(error)}))
+        return 1
+    print(json.dumps({"host": found.host, "port": found.port}))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

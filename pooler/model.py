@@ -1,0 +1,345 @@
+"""The desired state of one pooler host, validated. Everything after this may rely on it being sound."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from . import scram, settings
+from .errors import InvalidError, Problem, nearest
+from .hba import Rule
+from .hba import parse as parse_hba
+
+Version = tuple[int, ...]
+Dispatch = Literal["socket", "engine"]
+
+NAME_BYTES = 63
+"""PostgreSQL's NAMEDATALEN - 1: the longest role or database name it keeps whole."""
+
+PASSWORD_BYTES = 2047
+"""The longest secret the engine reads from a userlist (PgBouncer 1.24.1, 1.25.2)."""
+
+OWNED = {
+    "auth_dbname": "auth_query",
+    "auth_file": "users",
+    "auth_hba_file": "hba",
+    "auth_query": "auth_query",
+    "auth_type": "hba",
+    "auth_user": "auth_query",
+    "client_tls_ca_file": "tls_directory",
+    "client_tls_cert_file": "tls_directory",
+    "client_tls_key_file": "tls_directory",
+    "conffile": "state",
+    "job_name": "instances",
+    "listen_addr": "listen",
+    "listen_port": "port",
+    "logfile": "the journal",
+    "peer_id": "instances",
+    "pidfile": "systemd",
+    "server_tls_ca_file": "tls_directory",
+    "server_tls_cert_file": "tls_directory",
+    "server_tls_key_file": "tls_directory",
+    "so_reuseport": "instances",
+    "unix_socket_dir": "instances",
+    "unix_socket_group": "uid",
+    "unix_socket_mode": "uid",
+    "user": "uid",
+    "admin_users": "users[].console",
+    "stats_users": "users[].console",
+}
+"""Settings that follow from other options, and those options."""
+
+DIVIDED = ("max_client_conn", "max_db_connections", "max_db_client_connections", "max_user_connections", "max_user_client_connections")
+"""Limits that mean the whole host: each instance gets its share, rounded up; 0 stays unlimited."""
+
+AUTH_DATABASE = "pgbouncer_auth"
+"""The entry of [databases] through which auth_query runs; clients are kept out of it by the first HBA rule."""
+
+DEFAULT_RULES = (
+    Rule("host", (AUTH_DATABASE,), ("all",), "all", "reject"),
+    Rule("hostssl", ("all",), ("all",), "all", "scram-sha-256"),
+    Rule("local", ("all",), ("all",), None, "scram-sha-256"),
+)
+
+
+@dataclass(frozen=True)
+class Server:
+    """Where a PostgreSQL server listens."""
+
+    host: str
+    port: int = 5432
+
+
+@dataclass(frozen=True)
+class Database:
+    """An entry of [databases]. `settings` are the engine's texts; without a `host` among them it follows the leader."""
+
+    name: str
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def follows_leader(self) -> bool:
+        return "host" not in self.settings
+
+
+@dataclass(frozen=True)
+class User:
+    """A user with settings of their own, or a line in the userlist, or a seat at the console."""
+
+    name: str
+    password: str | None = field(default=None, repr=False)
+    verifier: str | None = field(default=None, repr=False)
+    console: Literal["admin", "stats"] | None = None
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def listed(self) -> bool:
+        return self.password is not None or self.verifier is not None
+
+
+@dataclass(frozen=True)
+class AuthQuery:
+    """How the engine asks PostgreSQL for the verifiers of users that are not in the userlist."""
+
+    role: str
+    query: str
+    dbname: str
+
+
+@dataclass(frozen=True)
+class Pooler:
+    """Everything one pooler host is to be. Limits in `settings` are those of the host, not of one instance."""
+
+    image: str
+    port: int = 6432
+    listen: tuple[str, ...] = ("*",)
+    instances: int = 2
+    console_port: int = 50001
+    dispatch: Dispatch = "socket"
+    uid: int = 6432
+    engine_version: Version = (1, 24, 1)
+    databases: tuple[Database, ...] = ()
+    users: tuple[User, ...] = ()
+    settings: Mapping[str, str] = field(default_factory=dict)
+    rules: tuple[Rule, ...] = ()
+    auth_query: AuthQuery | None = None
+    server: Server | None = None
+    patroni: tuple[str, ...] = ()
+    tls_directory: str = "/etc/pgbouncer/tls"
+    nofile: int | None = None
+
+    @property
+    def consoles(self) -> tuple[int, ...]:
+        """The console ports, which are also the instances' names."""
+        return tuple(range(self.console_port, self.console_port + self.instances))
+
+    def share(self, limit: int) -> int:
+        """One instance's part of a limit of the host; 0 means unlimited and stays so."""
+        return -(-limit // self.instances)
+
+    @classmethod
+    def from_variables(cls, variables: Mapping[str, Any]) -> Pooler:
+        """Read inventory variables (the options of the `pgbouncer` module). Raises InvalidError with every problem."""
+        return _Reader(variables).pooler()
+
+
+class _Reader:
+    """Reads variables and gathers problems, so that a person sees all of them at once."""
+
+    def __init__(self, variables: Mapping[str, Any]) -> None:
+        self.variables = variables
+        self.problems: list[Problem] = []
+
+    def pooler(self) -> Pooler:
+        variables = self.variables
+        version = self.version(str(variables.get("engine_version") or "1.24.1"))
+        instances = self.integer("instances", 2, 1, 64)
+        console_port = self.integer("console_port", 50001, 1024, 65535)
+        port = self.integer("port", 6432, 1, 65535)
+        consoles = range(console_port, console_port + instances)
+        if consoles[-1] > 65535:
+            self.problem("console_port", f"{console_port} with {instances} instances goes beyond port 65535")
+        if port in consoles:
+            self.problem("port", f"{port} is also the console port of an instance", "choose another console_port")
+        pooler = Pooler(
+            image=self.image(),
+            port=port,
+            listen=tuple(str(address) for address in variables.get("listen") or ["*"]),
+            instances=instances,
+            console_port=console_port,
+            dispatch=self.dispatch(),
+            uid=self.integer("uid", 6432, 1, 2**31 - 2),
+            engine_version=version,
+            databases=self.databases(version),
+            users=self.users(version),
+            settings=self.settings("settings", "pgbouncer", variables.get("settings") or {}, version),
+            rules=self.rules(),
+            auth_query=self.auth_query(),
+            server=self.server(),
+            patroni=tuple(str(url) for url in variables.get("patroni") or ()),
+            tls_directory=str(variables.get("tls_directory") or "/etc/pgbouncer/tls"),
+            nofile=self.integer("nofile", 0, 0, 2**31 - 1) or None,
+        )
+        self.leader_can_be_found(pooler)
+        if self.problems:
+            raise InvalidError(self.problems)
+        return pooler
+
+    def problem(self, place: str, what: str, remedy: str = "") -> None:
+        self.problems.append(Problem(place, what, remedy))
+
+    def integer(self, name: str, default: int, low: int, high: int) -> int:
+        value = self.variables.get(name)
+        if value is None:
+            return default
+        if isinstance(value, bool) or not str(value).isdecimal() or not low <= int(value) <= high:
+            self.problem(name, f"{value!r} is not a whole number from {low} to {high}")
+            return default
+        return int(value)
+
+    def version(self, text: str) -> Version:
+        parts = text.split(".")
+        if not all(part.isdecimal() for part in parts):
+            self.problem("engine_version", f"{text!r} is not a version such as 1.24.1")
+            return (1, 24, 1)
+        return tuple(int(part) for part in parts)
+
+    def image(self) -> str:
+        image = str(self.variables.get("image") or "")
+        if not image or any(character.isspace() for character in image):
+            self.problem("image", f"{image!r} is not the name of an image", "such as localhost/pgfleet/pooler:0.1.0")
+        return image
+
+    def dispatch(self) -> Dispatch:
+        value = self.variables.get("dispatch") or "socket"
+        if value == "socket":
+            return "socket"
+        if value != "engine":
+            self.problem("dispatch", f"{value!r} is not allowed", "socket or engine")
+        return "engine"
+
+    def databases(self, version: Version) -> tuple[Database, ...]:
+        databases: list[Database] = []
+        for place, entry in self.entries("databases"):
+            name = self.name(f"{place}.name", entry.get("name"), allow_star=True)
+            if name in {database.name for database in databases}:
+                self.problem(f"{place}.name", f"{name!r} is there twice", "the engine would keep the last one only")
+            if name in ("pgbouncer", AUTH_DATABASE):
+                self.problem(f"{place}.name", f"{name!r} is reserved", "choose another name; dbname may stay")
+            given = {key: value for key, value in entry.items() if key != "name" and value is not None}
+            databases.append(Database(name, self.settings(place, "databases", given, version)))
+        return tuple(databases)
+
+    def users(self, version: Version) -> tuple[User, ...]:
+        users: list[User] = []
+        own = ("name", "password", "verifier", "console")
+        for place, entry in self.entries("users"):
+            name = self.name(f"{place}.name", entry.get("name"))
+            if name in {user.name for user in users}:
+                self.problem(f"{place}.name", f"{name!r} is there twice")
+            given = {key: value for key, value in entry.items() if key not in own and value is not None}
+            console = entry.get("console")
+            if console not in (None, "admin", "stats"):
+                self.problem(f"{place}.console", f"{console!r} is not allowed", "admin or stats")
+                console = None
+            password, verifier = self.secret(place, entry)
+            users.append(User(name, password, verifier, console, self.settings(place, "users", given, version, own)))
+        return tuple(users)
+
+    def secret(self, place: str, entry: Mapping[str, Any]) -> tuple[str | None, str | None]:
+        """Password and verifier of a user; what is wrong with them is said without showing them."""
+        password, verifier = entry.get("password"), entry.get("verifier")
+        if password is not None and verifier is not None:
+            self.problem(place, "has both a password and a verifier", "give one of them")
+        if password is not None:
+            password = str(password)
+            if not password or "\0" in password or "\n" in password or "\r" in password:
+                self.problem(f"{place}.password", "is empty or has a NUL or a line end")
+            elif len(password.encode()) > PASSWORD_BYTES:
+                self.problem(f"{place}.password", f"is longer than {PASSWORD_BYTES} bytes")
+        if verifier is not None:
+            verifier = str(verifier)
+            if not scram.is_verifier(verifier):
+                self.problem(f"{place}.verifier", "is not a SCRAM-SHA-256 verifier", "`pooler scram` makes one")
+        return password, verifier
+
+    def entries(self, name: str) -> Iterable[tuple[str, Mapping[str, Any]]]:
+        listed = self.variables.get(name) or []
+        if not isinstance(listed, Sequence) or isinstance(listed, str):
+            self.problem(name, "is not a list")
+            return
+        for index, entry in enumerate(listed):
+            place = f"{name}[{index}]"
+            if not isinstance(entry, Mapping):
+                self.problem(place, "is not a dictionary", "at least `name`")
+                continue
+            yield place, entry
+
+    def name(self, place: str, value: object, allow_star: bool = False) -> str:
+        if value is None or value == "":
+            self.problem(place, "is missing")
+            return ""
+        name = str(value)
+        if len(name.encode()) > NAME_BYTES:
+            self.problem(place, f"{name!r} has {len(name.encode())} bytes", f"at most {NAME_BYTES}")
+        if any(ord(character) < 32 or ord(character) == 127 for character in name):
+            self.problem(place, f"{name!r} has a control character")
+        if "'" in name and place.startswith("databases"):
+            self.problem(place, f"{name!r} has a single quote", "the engine knows no way to write it as a database name")
+        if name == "*" and not allow_star:
+            self.problem(place, "'*' is not a user")
+        return name
+
+    def settings(
+        self, place: str, section: str, given: Mapping[str, Any], version: Version, own: tuple[str, ...] = ("name",)
+    ) -> dict[str, str]:
+        known = settings.known(section)
+        texts: dict[str, str] = {}
+        for name, value in given.items():
+            where = f"{place}.{name}"
+            if name not in known:
+                self.problem(where, "is not a setting of PgBouncer", nearest(name, (*known, *own)))
+            elif section == "pgbouncer" and name in OWNED:
+                self.problem(where, "follows from another option", f"see {OWNED[name]}")
+            else:
+                texts[name], problems = settings.check(section, name, value, place=where, version=version)
+                self.problems.extend(problems)
+        return texts
+
+    def rules(self) -> tuple[Rule, ...]:
+        lines = self.variables.get("hba") or []
+        if isinstance(lines, str):
+            lines = lines.splitlines()
+        try:
+            return parse_hba("".join(f"{line}\n" for line in lines), name="hba")
+        except InvalidError as error:
+            self.problems.extend(error.problems)
+            return ()
+
+    def auth_query(self) -> AuthQuery | None:
+        given = self.variables.get("auth_query")
+        if not given:
+            return None
+        return AuthQuery(role=str(given["role"]), query=str(given["query"]), dbname=str(given.get("dbname") or "postgres"))
+
+    def server(self) -> Server | None:
+        host, port = self.variables.get("server"), self.integer("server_port", 5432, 1, 65535)
+        if host is None:
+            return None
+        if not host or any(character.isspace() or character in ",='" for character in str(host)):
+            self.problem("server", f"{host!r} is not one host name or address")
+        return Server(str(host), port)
+
+    def leader_can_be_found(self, pooler: Pooler) -> None:
+        """Databases without a host need somebody who knows where the leader is."""
+        if pooler.server and pooler.patroni:
+            self.problem("server", "is given together with patroni", "give one of them")
+        if pooler.server or pooler.patroni:
+            return
+        follows = [database.name for database in pooler.databases if database.follows_leader]
+        if pooler.auth_query:
+            follows.append(AUTH_DATABASE)
+        if follows:
+            remedy = "give Patroni's addresses, or the server when there is only one"
+            self.problem("patroni", f"is empty, so {follows[0]!r} has no server", remedy)

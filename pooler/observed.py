@@ -1,0 +1,148 @@
+"""What a pooler host says of itself: its files, its units, its images, and each instance in its own words."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import tarfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from . import userlist
+from .errors import InvalidError
+from .model import Server
+
+
+@dataclass(frozen=True)
+class FoundFile:
+    content: bytes = field(repr=False)
+    mode: int
+    owner: int
+
+
+@dataclass(frozen=True)
+class Instance:
+    """One instance. `config` and `databases` are empty when its console did not answer; `trouble` says why."""
+
+    console: int
+    active: bool = False
+    unit_digest: str = ""
+    image_id: str = ""
+    version: str = ""
+    config: Mapping[str, str] = field(default_factory=dict)
+    databases: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    trouble: str = ""
+
+    @property
+    def answers(self) -> bool:
+        return bool(self.config)
+
+
+@dataclass(frozen=True)
+class Observed:
+    release: str = ""
+    files: Mapping[str, FoundFile] = field(default_factory=dict)
+    server_leaf: str = ""
+    client_leaf: str = ""
+    image_id: str = ""
+    instances: Mapping[int, Instance] = field(default_factory=dict)
+    leader: Server | None = None
+    leader_trouble: str = ""
+
+    def verifiers(self) -> dict[str, str]:
+        """The verifiers in use; none when the userlist is missing or not readable as one."""
+        found = [file for path, file in self.files.items() if path.endswith("/userlist.txt")]
+        if not found:
+            return {}
+        try:
+            return userlist.parse(found[0].content.decode(), name="userlist.txt")
+        except (InvalidError, UnicodeDecodeError):
+            return {}
+
+
+def files(archive: bytes) -> dict[str, FoundFile]:
+    """The regular files of a tar.gz made from `/`, by absolute path. Nothing read gives nothing."""
+    if not archive:
+        return {}
+    found = {}
+    with tarfile.open(fileobj=io.BytesIO(archive), mode="r:gz") as tar:
+        for entry in tar:
+            content = tar.extractfile(entry)
+            if content is not None:
+                found["/" + entry.name.lstrip("/")] = FoundFile(content.read(), entry.mode & 0o7777, entry.uid)
+    return found
+
+
+def units(text: str) -> dict[str, dict[str, str]]:
+    """`systemctl show` of several units, by unit name."""
+    found: dict[str, dict[str, str]] = {}
+    for block in text.split("\n\n"):
+        properties = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
+        if "Id" in properties:
+            found[properties["Id"]] = properties
+    return found
+
+
+def containers(text: str) -> dict[str, tuple[str, str]]:
+    """`podman ps` as NAME|IMAGE|LABEL lines: image id and unit digest by container name."""
+    return {name: (image, label) for name, image, label in (line.split("|") for line in text.splitlines() if line)}
+
+
+def consoles(text: str) -> dict[int, dict[str, list[dict[str, str]]]]:
+    """The consoles' answers as CSV between `@ CONSOLE COMMAND` lines: rows by command by console."""
+    bodies: dict[tuple[int, str], list[str]] = {}
+    body: list[str] = []
+    for line in text.splitlines():
+        if line.startswith("@ "):
+            _mark, console, command = line.split(" ", 2)
+            body = bodies.setdefault((int(console), command), [])
+        else:
+            body.append(line)
+    answers: dict[int, dict[str, list[dict[str, str]]]] = {}
+    for (number, command), rows in bodies.items():
+        answers.setdefault(number, {})[command] = list(csv.DictReader(rows))
+    return answers
+
+
+def leader(text: str) -> tuple[Server | None, str]:
+    """What `pooler leader` printed: the leader, or why there is none."""
+    lines = text.strip().splitlines()
+    if not lines:
+        return None, ""
+    try:
+        answer = json.loads(lines[-1])
+    except ValueError:
+        return None, text.strip()
+    if "host" in answer:
+        return Server(answer["host"], answer["port"]), ""
+    return None, str(answer.get("error", ""))
+
+
+def instances(
+    shown_units: Mapping[str, Mapping[str, str]],
+    shown_containers: Mapping[str, tuple[str, str]],
+    answers: Mapping[int, Mapping[str, Iterable[Mapping[str, str]]]],
+) -> dict[int, Instance]:
+    """Put together what systemd, podman and the consoles say, for every instance any of them knows."""
+    numbers = {_number(name) for name in shown_units} | {_number(name) for name in shown_containers} | set(answers)
+    found = {}
+    for console in sorted(number for number in numbers if number is not None):
+        unit = shown_units.get(f"pgbouncer@{console}.service", {})
+        image_id, unit_digest = shown_containers.get(f"pgbouncer-{console}", ("", ""))
+        answer = answers.get(console, {})
+        found[console] = Instance(
+            console=console,
+            active=unit.get("ActiveState") in ("active", "activating", "reloading"),
+            unit_digest=unit_digest,
+            image_id=image_id,
+            version=next((row.get("version", "") for row in answer.get("VERSION", ())), "").removeprefix("PgBouncer "),
+            config={row["key"]: row["value"] for row in answer.get("CONFIG", ())},
+            databases={row["name"]: dict(row) for row in answer.get("DATABASES", ())},
+        )
+    return found
+
+
+def _number(name: str) -> int | None:
+    digits = name.removeprefix("pgbouncer").lstrip("@-").removesuffix(".service").removesuffix(".socket")
+    return int(digits) if digits.isdecimal() else None

@@ -1,0 +1,166 @@
+"""The bundle against what a host says of itself: what differs, what each difference does to connections, what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import IntEnum
+
+from . import ini, settings
+from .bundle import Bundle
+from .files import File
+from .model import Pooler
+from .observed import Instance, Observed
+from .units import CONTAINER, SOCKET
+
+
+class Effect(IntEnum):
+    """What a change does to connections, mildest first."""
+
+    NONE = 0
+    RELOAD = 1
+    RECYCLE = 2
+    ROLLING_RESTART = 3
+    DISRUPTIVE = 4
+
+    def __str__(self) -> str:
+        return self.name.lower().replace("_", " ")
+
+
+@dataclass(frozen=True)
+class Change:
+    """One difference: `what` differs, its effect, and why it has that effect."""
+
+    what: str
+    effect: Effect
+    why: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to do on one host. `reload`, `start`, `restart` and `remove` name instances by console port."""
+
+    changes: tuple[Change, ...] = ()
+    write: tuple[File, ...] = ()
+    switch: bool = False
+    units: bool = False
+    reload: tuple[int, ...] = ()
+    start: tuple[int, ...] = ()
+    restart: tuple[int, ...] = ()
+    remove: tuple[int, ...] = ()
+
+    @property
+    def effect(self) -> Effect:
+        return max((change.effect for change in self.changes), default=Effect.NONE)
+
+    def steps(self) -> tuple[str, ...]:
+        """The order of work, in words."""
+        words = [f"write {file.path}" for file in self.write]
+        words += ["switch to the new files"] * self.switch
+        words += ["let systemd read its units anew"] * self.units
+        for verb, numbers in (
+            ("reload", self.reload),
+            ("start", self.start),
+            ("restart", self.restart),
+            ("stop and remove", self.remove),
+        ):
+            words += [f"{verb} instance {number}" for number in numbers]
+        return tuple(words)
+
+
+def plan(pooler: Pooler, bundle: Bundle, observed: Observed) -> Plan:
+    """Everything that must happen for the host to be as the bundle says. Nothing differs: an empty plan."""
+    changes: list[Change] = []
+    write = tuple(file for file in bundle.files if _differs(file, observed))
+    switch = observed.release != bundle.release
+    unit_paths = {file.path for file in bundle.units}
+    wanted = {console: ini.parse(_instance_file(bundle, console)) for console in pooler.consoles}
+    databases = ini.parse(bundle.databases.content.decode(), name=bundle.databases.path).databases
+
+    reload, start, restart = [], [], []
+    for console in pooler.consoles:
+        instance = observed.instances.get(console)
+        if instance is None or not instance.active:
+            start.append(console)
+            changes.append(Change(f"instance {console}", Effect.NONE, "is not running"))
+            continue
+        found = tuple(_instance_changes(instance, bundle, observed, wanted[console], databases))
+        changes += found
+        effect = max((change.effect for change in found), default=Effect.NONE)
+        if effect >= Effect.ROLLING_RESTART:
+            restart.append(console)
+        elif effect >= Effect.RELOAD:
+            reload.append(console)
+    remove = tuple(sorted(set(observed.instances) - set(pooler.consoles)))
+    changes += [Change(f"instance {console}", Effect.DISRUPTIVE, "is more than wanted") for console in remove]
+    changes += [Change(file.path, Effect.NONE, "is new or differs") for file in write]
+    return Plan(
+        changes=tuple(changes),
+        write=write,
+        switch=switch,
+        units=any(file.path in unit_paths for file in write) or bool(start or remove),
+        reload=tuple(reload),
+        start=tuple(start),
+        restart=tuple(restart),
+        remove=remove,
+    )
+
+
+def removal(observed: Observed) -> Plan:
+    """Take the instances away; the files of this module go with them."""
+    consoles = tuple(sorted(observed.instances))
+    changes = [Change(f"instance {console}", Effect.DISRUPTIVE, "is not wanted") for console in consoles]
+    changes += [Change(path, Effect.NONE, "is not wanted") for path in sorted(observed.files)]
+    return Plan(changes=tuple(changes), remove=consoles)
+
+
+def _instance_file(bundle: Bundle, console: int) -> str:
+    (content,) = (file.content for file in bundle.release_files if file.path.endswith(f"/{console}.ini"))
+    return content.decode()
+
+
+def _differs(file: File, observed: Observed) -> bool:
+    found = observed.files.get(file.path)
+    return found is None or (found.content, found.mode, found.owner) != (file.content, file.mode, file.owner)
+
+
+def _instance_changes(
+    instance: Instance, bundle: Bundle, observed: Observed, wanted: ini.Ini, databases: dict[str, dict[str, str]]
+) -> Iterator[Change]:
+    """How a running instance differs from what it is to be, by its own words."""
+    what = f"instance {instance.console}"
+    if instance.unit_digest != bundle.unit_digest:
+        yield Change(what, Effect.ROLLING_RESTART, f"was started from another {CONTAINER} or {SOCKET}")
+    if observed.image_id and instance.image_id != observed.image_id:
+        yield Change(what, Effect.ROLLING_RESTART, "runs another image")
+    if not instance.answers:
+        yield Change(what, Effect.ROLLING_RESTART, "does not answer at its console")
+        return
+    for name, text in wanted.pgbouncer.items():
+        shown = instance.config.get(name)
+        if shown is None or settings.same("pgbouncer", name, text, shown):
+            continue
+        if settings.get("pgbouncer", name).reloadable:
+            yield Change(f"{what}: {name}", Effect.RELOAD, f"{shown!r} becomes {text!r}")
+        else:
+            yield Change(f"{what}: {name}", Effect.ROLLING_RESTART, f"{shown!r} becomes {text!r}, read at start only")
+    for name in sorted(set(databases) | (set(instance.databases) - {"pgbouncer"})):
+        if name not in databases:
+            # An engine with a `*` entry makes databases as clients ask for them.
+            if "*" not in databases:
+                yield Change(f"{what}: database {name}", Effect.RELOAD, "is not wanted")
+        elif name != "*" and (why := _database_differs(databases[name], instance.databases.get(name))):
+            yield Change(f"{what}: database {name}", Effect.RELOAD, why)
+
+
+_SHOWN = {"host": "host", "port": "port", "dbname": "database", "pool_size": "pool_size", "pool_mode": "pool_mode"}
+"""Keys of a connect string and their columns in SHOW DATABASES."""
+
+
+def _database_differs(wanted: dict[str, str], shown: object) -> str:
+    if not isinstance(shown, dict):
+        return "is missing"
+    for key, column in _SHOWN.items():
+        if key in wanted and shown.get(column, "") != wanted[key]:
+            return f"{key} {shown.get(column, '')!r} becomes {wanted[key]!r}"
+    return ""

@@ -1,0 +1,142 @@
+"""What systemd and podman need to run the instances: quadlet template, socket template, directories, sysctl."""
+
+from __future__ import annotations
+
+import hashlib
+
+from .files import File
+from .model import Pooler
+
+CONTAINER = "/etc/containers/systemd/pgbouncer@.container"
+SOCKET = "/etc/systemd/system/pgbouncer@.socket"
+TMPFILES = "/etc/tmpfiles.d/pgbouncer.conf"
+SYSCTL = "/etc/sysctl.d/90-pgbouncer.conf"
+LABEL = "pgfleet.unit"
+"""The container's label that says from which unit text it was started."""
+
+STOP_SECONDS = 30
+"""How long a stopping instance may finish transactions before podman kills it."""
+
+
+def render(pooler: Pooler) -> tuple[File, ...]:
+    files = [
+        File(CONTAINER, _container(pooler).encode()),
+        File(TMPFILES, _tmpfiles(pooler).encode()),
+        File(SYSCTL, _SYSCTL.encode()),
+    ]
+    if pooler.dispatch == "socket":
+        files.append(File(SOCKET, _socket(pooler).encode()))
+    return tuple(files)
+
+
+def digest(pooler: Pooler) -> str:
+    """Changes exactly when a running instance must be restarted to be what its unit says."""
+    text = _container_text(pooler, "") + (_socket(pooler) if pooler.dispatch == "socket" else "")
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def nofile(pooler: Pooler) -> int:
+    """Descriptors of one instance: each client may hold one server connection, and there is room for logins."""
+    return pooler.nofile or 2 * _clients(pooler) + 1024
+
+
+def memory_max(pooler: Pooler) -> int:
+    """MiB of one instance: an idle TLS client takes about 35 kB, a busy one with prepared statements several times that."""
+    return 128 + _clients(pooler) // 8
+
+
+def _clients(pooler: Pooler) -> int:
+    return pooler.share(int(pooler.settings.get("max_client_conn", "2000")))
+
+
+def _container(pooler: Pooler) -> str:
+    return _container_text(pooler, digest(pooler))
+
+
+def _container_text(pooler: Pooler, unit_digest: str) -> str:
+    by_socket = pooler.dispatch == "socket"
+    unit = "Wants=network-online.target\nAfter=network-online.target\n"
+    service = ""
+    if by_socket:
+        # Not Requires=: stopping the socket, which sends new clients elsewhere, must not stop the instance.
+        unit = "Wants=network-online.target pgbouncer@%i.socket\nAfter=network-online.target pgbouncer@%i.socket\n"
+        service = "Sockets=pgbouncer@%i.socket\n"
+    return (
+        "[Unit]\n"
+        "Description=PgBouncer, instance %i\n"
+        f"{unit}"
+        "StartLimitIntervalSec=0\n"
+        "\n[Container]\n"
+        "ContainerName=pgbouncer-%i\n"
+        f"Image={pooler.image}\n"
+        "Pull=never\n"
+        "Entrypoint=pgbouncer\n"
+        "Exec=/etc/pgbouncer/current/%i.ini\n"
+        f"User={pooler.uid}\n"
+        f"Group={pooler.uid}\n"
+        "Network=host\n"
+        "Volume=/etc/pgbouncer:/etc/pgbouncer:ro,z\n"
+        "Volume=/run/pgbouncer:/run/pgbouncer:z\n"
+        "ReadOnly=true\n"
+        "ReadOnlyTmpfs=false\n"
+        "DropCapability=all\n"
+        "NoNewPrivileges=true\n"
+        f"Notify={'true' if by_socket else 'false'}\n"
+        "LogDriver=passthrough\n"
+        f"Ulimit=nofile={nofile(pooler)}:{nofile(pooler)}\n"
+        "Ulimit=core=0:0\n"
+        # SIGINT ends after the running transactions; SIGTERM would wait for every client to leave.
+        "PodmanArgs=--stop-signal=SIGINT\n"
+        f"StopTimeout={STOP_SECONDS}\n"
+        f"Label={LABEL}={unit_digest}\n"
+        "\n[Service]\n"
+        f"{service}"
+        "Restart=always\n"
+        "RestartSec=500ms\n"
+        f"TimeoutStopSec={STOP_SECONDS + 15}\n"
+        f"LimitNOFILE={nofile(pooler)}\n"
+        "LimitCORE=0\n"
+        f"MemoryMax={memory_max(pooler)}M\n"
+        "\n[Install]\n"
+        "WantedBy=multi-user.target\n"
+    )
+
+
+def _socket(pooler: Pooler) -> str:
+    listen = "".join(f"ListenStream={_address(address, pooler.port)}\n" for address in pooler.listen)
+    return (
+        "[Unit]\n"
+        "Description=PgBouncer's ports, instance %i\n"
+        "\n[Socket]\n"
+        f"{listen}"
+        "ListenStream=127.0.0.1:%i\n"
+        f"ListenStream=/run/pgbouncer/%i/.s.PGSQL.{pooler.port}\n"
+        "ReusePort=true\n"
+        "FreeBind=true\n"
+        "NoDelay=true\n"
+        "Backlog=4096\n"
+        f"SocketUser={pooler.uid}\n"
+        f"SocketGroup={pooler.uid}\n"
+        "SocketMode=0600\n"
+        "RemoveOnStop=true\n"
+        "\n[Install]\n"
+        "WantedBy=sockets.target\n"
+    )
+
+
+def _address(address: str, port: int) -> str:
+    if address == "*":
+        return str(port)
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
+def _tmpfiles(pooler: Pooler) -> str:
+    lines = [f"d /run/pgbouncer 0755 {pooler.uid} {pooler.uid}"]
+    lines += [f"d /run/pgbouncer/{console} 0755 {pooler.uid} {pooler.uid}" for console in pooler.consoles]
+    return "".join(f"{line}\n" for line in lines)
+
+
+_SYSCTL = (
+    "# Connections that wait at an instance which stops listening move to the others instead of being reset.\n"
+    "net.ipv4.tcp_migrate_req = 1\n"
+)
