@@ -13,7 +13,6 @@ description:
   - Sends one command to all running instances of the host, one after the other, through their unix sockets.
   - Stops at the first instance that answers with an error, and fails with that answer.
 extends_documentation_fragment:
-  - pgfleet.pooler.attributes
   - pgfleet.pooler.attributes.command
 options:
   command:

@@ -12,7 +12,6 @@ version_added: 0.1.0
 description:
   - Asks every running instance of the host at its console, through its unix socket. Changes nothing.
 extends_documentation_fragment:
-  - pgfleet.pooler.attributes
   - pgfleet.pooler.attributes.info
 options:
   port:

@@ -62,10 +62,15 @@ class PoolerAction(ActionBase):
 
 
 def argument_spec(module: str, secret: frozenset[str] = frozenset()) -> dict[str, Any]:
-    """The argument spec that a module's DOCUMENTATION describes."""
+    """The argument spec that a module's DOCUMENTATION describes, with the options of the fragments it extends."""
     package = __name__.rpartition(".plugin_utils.")[0]
-    documentation = importlib.import_module(f"{package}.modules.{module}").DOCUMENTATION
-    return _spec(yaml.safe_load(documentation).get("options", {}), secret)
+    documentation = yaml.safe_load(importlib.import_module(f"{package}.modules.{module}").DOCUMENTATION)
+    options = dict(documentation.get("options", {}))
+    for name in documentation.get("extends_documentation_fragment", []):
+        fragment, _, part = name.removeprefix("pgfleet.pooler.").partition(".")
+        fragments = importlib.import_module(f"{package}.doc_fragments.{fragment}").ModuleDocFragment
+        options |= yaml.safe_load(getattr(fragments, part.upper() or "DOCUMENTATION"))["options"]
+    return _spec(options, secret)
 
 
 def _spec(options: Mapping[str, Any], secret: frozenset[str]) -> dict[str, Any]:
