@@ -10,7 +10,6 @@ from __future__ import annotations
 import stringprep
 import unicodedata
 
-# Unicode's normalization tables changed after 3.2 only for these (Corrigendum 4); PostgreSQL has the corrected ones, as Python has.
 _PROHIBITED = (
     stringprep.in_table_c12,
     stringprep.in_table_c21_c22,
@@ -26,7 +25,7 @@ _PROHIBITED = (
 
 
 def prepared(password: str) -> bytes:
-    """The bytes that PostgreSQL and libpq hash for `password` (UTF-8; undecodable bytes travel as surrogate escapes)."""
+    """The bytes that PostgreSQL and libpq hash for `password`: UTF-8, surrogate escapes for bytes that are not."""
     raw = password.encode("utf-8", "surrogateescape")
     if password.isascii():
         return raw
