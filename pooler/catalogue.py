@@ -15,7 +15,7 @@ SECTIONS = ("pgbouncer", "databases", "users", "peers")
 
 @dataclass(frozen=True)
 class Setting:
-    """One key of one section. `minimum` and `maximum` are in the unit of `kind`; `since` is the first release with it."""
+    """One key of one section. Bounds are in the unit of `kind`; `since` is the first release with it."""
 
     section: str
     name: str

@@ -7,7 +7,9 @@ import re
 
 # Blanks in front belong to the number for strtol, strtod and atoi alike.
 _BLANKS = r"[ \t\n\v\f\r]*"
-_INTEGER = re.compile(_BLANKS + r"(?P<sign>[+-]?)(?:0[xX](?P<hex>[0-9a-fA-F]+)|(?P<octal>0[0-7]*)|(?P<decimal>[1-9][0-9]*))")
+_INTEGER = re.compile(
+    _BLANKS + r"(?P<sign>[+-]?)(?:0[xX](?P<hex>[0-9a-fA-F]+)|(?P<octal>0[0-7]*)|(?P<decimal>[1-9][0-9]*))"
+)
 _DOUBLE = re.compile(
     _BLANKS + r"(?P<sign>[+-]?)(?:"
     r"(?P<decimal>(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)"
@@ -40,7 +42,7 @@ def leading(text: str) -> int:
 
 
 def is_time(text: str) -> bool:
-    """Whether strtod takes the whole text and finds neither a negative number nor one too large or too small to hold."""
+    """Whether strtod takes the whole text and finds no negative number, nor one too large or too small to hold."""
     match = _DOUBLE.fullmatch(text)
     if match is None:
         return False
@@ -71,5 +73,5 @@ def _double(match: re.Match[str]) -> float:
 def _as_int(number: int) -> int:
     """A long, kept within its bounds as strtol does, then cut to an int as the engine does."""
     bounded = max(-(2 ** (_LONG_BITS - 1)), min(2 ** (_LONG_BITS - 1) - 1, number))
-    half = 2 ** (_INT_BITS - 1)
-    return (bounded + half) % 2**_INT_BITS - half
+    half: int = 2 ** (_INT_BITS - 1)
+    return (bounded + half) % (2 * half) - half

@@ -1,7 +1,7 @@
 """Every PgBouncer setting: its kind, bounds, default, first release, and whether a RELOAD is enough.
 
-The engine takes most mistakes silently (`pool_size = abc` is 0, `0100` is 64, a negative count is kept), so values of an
-inventory are checked here more strictly than the engine would: `check`. What the engine itself refuses: `refused`.
+The engine takes most mistakes silently (`pool_size = abc` is 0, `0100` is 64, a negative count is kept), so values of
+an inventory are checked here more strictly than the engine would: `check`. What the engine itself refuses: `refused`.
 The data is settings.json, written by tools/settings_catalogue.py.
 """
 
@@ -56,7 +56,7 @@ def known(section: str) -> tuple[str, ...]:
 def check(
     section: str, name: str, value: object, *, place: str, version: Version = ENGINE
 ) -> tuple[str, list[Problem]]:
-    """The text that the engine is given for an inventory value (bool, int, float, str, list), and what is wrong with it.
+    """The engine's text for an inventory value (bool, int, float, str, list), and what is wrong with the value.
 
     The text is of use only when there are no problems. Secrets are never shown in them.
     """
@@ -115,7 +115,8 @@ def same(section: str, name: str, wanted_text: str, shown_text: str | None) -> b
         return truth is not None and truth == _truth(shown)
     if setting.kind in _INTEGERS:
         # What the engine prints is decimal; only in what we asked for does a leading 0 mean octal.
-        return shown.lstrip("-").isdecimal() and cnumbers.integer(wanted_text) == int(shown)
+        wanted = cnumbers.integer(wanted_text)
+        return wanted is not None and shown.lstrip("-").isdecimal() and (wanted - int(shown)) % 2**32 == 0
     if setting.kind == "seconds":
         times = (wanted_text, shown)
         return all(map(cnumbers.is_time, times)) and len(set(map(cnumbers.shown_time, times))) == 1

@@ -1,7 +1,8 @@
 """Writes pooler/settings.json: every PgBouncer setting, with what the engine itself does not check.
 
 The argument is a JSON file of raw entries gathered from SHOW CONFIG and the source of built engines; each has section,
-name, type, default, allowed, reloadable, introduced, unreleased, deprecated. This script adds what those cannot tell: the kind of value, the bounds that make sense, which texts may be empty, and the security record.
+name, type, default, allowed, reloadable, introduced, unreleased, deprecated. This script adds what those cannot tell:
+the kind of value, the bounds that make sense, which texts may be empty, and the security record.
 
     python tools/settings_catalogue.py raw.json > pooler/settings.json
 """
