@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from . import hba, ini, scram, units, userlist
 from .files import File
-from .model import AUTH_DATABASE, DEFAULT_RULES, DIVIDED, Database, Pooler, Server
+from .model import AUTH_DATABASE, DEFAULT_RULES, DIVIDED, Database, Pooler, Server, User
 
 CONFIGURATION = "/etc/pgbouncer"
 RELEASES = f"{CONFIGURATION}/releases"
@@ -70,12 +70,12 @@ class Bundle:
 
 def build(pooler: Pooler, facts: Facts) -> Bundle:
     """Render everything. Raises InvalidError for what one of the engine's grammars cannot say."""
-    verifiers = {user.name: _verifier(user.password, user.verifier, facts.verifiers.get(user.name)) for user in pooler.users if user.listed}
-    release = _digest(_release(pooler, facts, verifiers, "0" * 16))
+    secrets = verifiers(pooler.users, facts.verifiers)
+    release = _digest(_release(pooler, facts, secrets, "0" * 16))
     unit_files = units.render(pooler)
     return Bundle(
         release=release,
-        release_files=_release(pooler, facts, verifiers, release),
+        release_files=_release(pooler, facts, secrets, release),
         databases=File(DATABASES, ini.render_databases(_databases(pooler, facts.leader)).encode(), 0o600, pooler.uid),
         units=unit_files,
         unit_digest=units.digest(pooler),
@@ -91,13 +91,17 @@ def leader_in(databases: str) -> Server | None:
     return None
 
 
-def _verifier(password: str | None, verifier: str | None, in_use: str | None) -> str:
-    if verifier is not None:
-        return verifier
-    assert password is not None
-    if in_use is not None and scram.is_verifier(in_use) and scram.verifies(in_use, password):
-        return in_use
-    return scram.verifier(password)
+def verifiers(users: Iterable[User], in_use: Mapping[str, str]) -> dict[str, str]:
+    """The userlist's entries: given verifiers as they are, those in use as long as they verify, new ones otherwise."""
+    found = {}
+    for user in users:
+        if user.verifier is not None:
+            found[user.name] = user.verifier
+        elif user.password is not None:
+            kept = in_use.get(user.name, "")
+            fits = scram.is_verifier(kept) and scram.verifies(kept, user.password)
+            found[user.name] = kept if fits else scram.verifier(user.password)
+    return found
 
 
 def _digest(files: tuple[File, ...]) -> str:
@@ -108,14 +112,19 @@ def _digest(files: tuple[File, ...]) -> str:
     return digest.hexdigest()[:16]
 
 
-def _release(pooler: Pooler, facts: Facts, verifiers: Mapping[str, str], release: str) -> tuple[File, ...]:
+def _release(pooler: Pooler, facts: Facts, secrets: Mapping[str, str], release: str) -> tuple[File, ...]:
     """The files that are switched together. They name their own release, so that SHOW CONFIG tells which one runs."""
     directory = f"{RELEASES}/{release}"
     files = [
-        File(f"{directory}/{console}.ini", ini.render(_instance(pooler, facts, directory, index)).encode(), 0o600, pooler.uid)
+        File(
+            f"{directory}/{console}.ini",
+            ini.render(_instance(pooler, facts, directory, index)).encode(),
+            0o600,
+            pooler.uid,
+        )
         for index, console in enumerate(pooler.consoles)
     ]
-    files.append(File(f"{directory}/userlist.txt", userlist.render(verifiers).encode(), 0o600, pooler.uid, secret=True))
+    files.append(File(f"{directory}/userlist.txt", userlist.render(secrets).encode(), 0o600, pooler.uid, secret=True))
     files.append(File(f"{directory}/hba.conf", hba.render(_rules(pooler)).encode(), 0o600, pooler.uid))
     return tuple(files)
 
@@ -183,6 +192,4 @@ def _database(pooler: Pooler, database: Database, leader: Server | None) -> dict
 
 
 def _divided(pooler: Pooler, settings: Mapping[str, str]) -> dict[str, str]:
-    return {
-        name: str(pooler.share(int(text))) if name in DIVIDED else text for name, text in settings.items()
-    }
+    return {name: str(pooler.share(int(text))) if name in DIVIDED else text for name, text in settings.items()}

@@ -39,17 +39,23 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("lint", help="check a pgbouncer.ini, a userlist or an HBA file")
     command.add_argument("files", nargs="+", metavar="FILE")
     command.add_argument("--kind", choices=["ini", "userlist", "hba"], help="when the file's name does not tell")
-    command.add_argument("--engine", default="1.24.1", metavar="VERSION", help="PgBouncer's version (default %(default)s)")
+    command.add_argument(
+        "--engine", default="1.24.1", metavar="VERSION", help="PgBouncer's version (default %(default)s)"
+    )
     command.add_argument("--json", action="store_true")
     command.set_defaults(run=_lint)
 
     command = commands.add_parser("render", help="write the files of a pooler host from variables")
     command.add_argument("variables", metavar="FILE", help="JSON or YAML: the options of the pgbouncer module")
-    command.add_argument("--output", metavar="DIRECTORY", help="write them below this directory instead of printing them")
+    command.add_argument(
+        "--output", metavar="DIRECTORY", help="write them below this directory instead of printing them"
+    )
     command.set_defaults(run=_render)
 
     command = commands.add_parser("console", help="send a command to the consoles of instances")
-    command.add_argument("hosts", nargs="+", metavar="HOST", help="a libpq connection string, HOST:PORT, or a socket directory")
+    command.add_argument(
+        "hosts", nargs="+", metavar="HOST", help="a libpq connection string, HOST:PORT, or a socket directory"
+    )
     command.add_argument("--command", "-c", default="SHOW POOLS")
     command.add_argument("--json", action="store_true")
     command.set_defaults(run=_console)

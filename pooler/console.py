@@ -42,4 +42,6 @@ def table(rows: Rows) -> str:
     """Rows for a terminal, columns aligned."""
     lines: Sequence[Sequence[str]] = (rows.columns, *rows.rows)
     widths = [max(len(line[i]) for line in lines) for i in range(len(rows.columns))]
-    return "\n".join("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip() for line in lines)
+    return "\n".join(
+        "  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip() for line in lines
+    )

@@ -1,4 +1,4 @@
-"""What `--diff` shows: the plan as a short table, then each file before and after; of secret files only that they change."""
+"""What `--diff` shows: the plan as a short table, then files before and after; of secret ones only that they change."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ def files(before: Observed, wanted: Bundle, todo: Plan) -> list[dict[str, str]]:
         was = found.content.decode(errors="replace").replace(before.release or "\0", "RELEASE") if found else ""
         becomes = file.content.decode().replace(wanted.release, "RELEASE")
         if file.secret:
-            was, becomes = was and _HIDDEN, _HIDDEN.replace("content", "content, changed" if was != becomes else "content")
+            was, becomes = (
+                was and _HIDDEN,
+                _HIDDEN.replace("content", "content, changed" if was != becomes else "content"),
+            )
         if was != becomes:
             name = _stable(file.path, wanted.release)
             shown.append({"before": was, "after": becomes, "before_header": name, "after_header": name})

@@ -14,6 +14,8 @@ from .hba import parse as parse_hba
 Version = tuple[int, ...]
 Dispatch = Literal["socket", "engine"]
 
+NEWEST: Version = (1, 26, 1)
+
 NAME_BYTES = 63
 """PostgreSQL's NAMEDATALEN - 1: the longest role or database name it keeps whole."""
 
@@ -50,7 +52,13 @@ OWNED = {
 }
 """Settings that follow from other options, and those options."""
 
-DIVIDED = ("max_client_conn", "max_db_connections", "max_db_client_connections", "max_user_connections", "max_user_client_connections")
+DIVIDED = (
+    "max_client_conn",
+    "max_db_connections",
+    "max_db_client_connections",
+    "max_user_connections",
+    "max_user_client_connections",
+)
 """Limits that mean the whole host: each instance gets its share, rounded up; 0 stays unlimited."""
 
 AUTH_DATABASE = "pgbouncer_auth"
@@ -142,6 +150,18 @@ class Pooler:
     def from_variables(cls, variables: Mapping[str, Any]) -> Pooler:
         """Read inventory variables (the options of the `pgbouncer` module). Raises InvalidError with every problem."""
         return _Reader(variables).pooler()
+
+
+def listed_users(entries: Sequence[Mapping[str, Any]]) -> tuple[User, ...]:
+    """The users of a userlist alone: each with a name and a password or verifier. Raises InvalidError."""
+    reader = _Reader({"users": entries})
+    users = reader.users(NEWEST)
+    reader.problems += [
+        Problem(f"users[{i}]", "has neither a password nor a verifier") for i, u in enumerate(users) if not u.listed
+    ]
+    if reader.problems:
+        raise InvalidError(reader.problems)
+    return users
 
 
 class _Reader:
@@ -286,7 +306,9 @@ class _Reader:
         if any(ord(character) < 32 or ord(character) == 127 for character in name):
             self.problem(place, f"{name!r} has a control character")
         if "'" in name and place.startswith("databases"):
-            self.problem(place, f"{name!r} has a single quote", "the engine knows no way to write it as a database name")
+            self.problem(
+                place, f"{name!r} has a single quote", "the engine knows no way to write it as a database name"
+            )
         if name == "*" and not allow_star:
             self.problem(place, "'*' is not a user")
         return name
@@ -321,7 +343,9 @@ class _Reader:
         given = self.variables.get("auth_query")
         if not given:
             return None
-        return AuthQuery(role=str(given["role"]), query=str(given["query"]), dbname=str(given.get("dbname") or "postgres"))
+        return AuthQuery(
+            role=str(given["role"]), query=str(given["query"]), dbname=str(given.get("dbname") or "postgres")
+        )
 
     def server(self) -> Server | None:
         host, port = self.variables.get("server"), self.integer("server_port", 5432, 1, 65535)

@@ -41,7 +41,7 @@ def nofile(pooler: Pooler) -> int:
 
 
 def memory_max(pooler: Pooler) -> int:
-    """MiB of one instance: an idle TLS client takes about 35 kB, a busy one with prepared statements several times that."""
+    """MiB of one instance: an idle TLS client takes about 35 kB, a busy one with prepared statements a multiple."""
     return 128 + _clients(pooler) // 8
 
 

@@ -7,10 +7,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from ..plugin_utils.action import PoolerAction
-from ..plugin_utils.host import Answer, Host, HostError
 from ...pooler import bundle, diff, observed, plan, shell
 from ...pooler.model import Pooler, Server
+from ..plugin_utils.action import PoolerAction
+from ..plugin_utils.host import Answer, Host, HostError
 
 
 class ActionModule(PoolerAction):
@@ -48,7 +48,12 @@ class ActionModule(PoolerAction):
             answer = host.apply(shell.remove(todo))
             if answer.failed:
                 raise HostError(f"{host.name}: {_step(answer)}{answer.failed}")
-        return {"changed": bool(todo.changes), "effect": str(todo.effect), "steps": list(todo.steps()), "trips": host.trips}
+        return {
+            "changed": bool(todo.changes),
+            "effect": str(todo.effect),
+            "steps": list(todo.steps()),
+            "trips": host.trips,
+        }
 
 
 def _observe(answer: Answer) -> observed.Observed:
@@ -101,7 +106,9 @@ def _facts(pooler: Pooler, before: observed.Observed) -> bundle.Facts:
 
 def _last_known(before: observed.Observed) -> Server | None:
     """The leader that the hosts file names, for when Patroni cannot be reached."""
-    return bundle.leader_in(before.files[bundle.DATABASES].content.decode()) if bundle.DATABASES in before.files else None
+    return (
+        bundle.leader_in(before.files[bundle.DATABASES].content.decode()) if bundle.DATABASES in before.files else None
+    )
 
 
 def _step(answer: Answer) -> str:
@@ -114,9 +121,7 @@ def _result(pooler: Pooler, todo: plan.Plan, seen: observed.Observed, host: Host
     return {
         "changed": bool(todo.changes),
         "effect": str(todo.effect),
-        "effects": [
-            {"what": change.what, "effect": str(change.effect), "why": change.why} for change in todo.changes
-        ],
+        "effects": [{"what": change.what, "effect": str(change.effect), "why": change.why} for change in todo.changes],
         "steps": list(todo.steps()),
         "leader": f"{leader.host}:{leader.port}" if leader else None,
         "instances": {

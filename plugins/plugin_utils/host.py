@@ -15,10 +15,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ...pooler.files import File
 from ...pooler.errors import PoolerError
+from ...pooler.files import File
 
 STAGING = "/var/lib/pgfleet"
+
+_ROOT = '[ "$(id -u)" = 0 ] || { echo "this needs root: set become: true" >&2; exit 77; }\n'
 
 Execute = Callable[[str, bytes], Mapping[str, Any]]
 """Runs a command on the host with these bytes on standard input; gives `rc`, `stdout` and `stderr`."""
@@ -59,11 +61,20 @@ class Host:
         self.trips = 0
 
     def read(self, script: str) -> Answer:
-        """Run a script that changes nothing. Raises HostError when it fails."""
-        answer = self._run(lambda prelude: "sh -c " + shlex.quote(prelude + script + "\nsection end\n"), b"\n")
+        """Run a script as root that changes nothing. Raises HostError when it fails."""
+        answer = self._run(lambda prelude: "sh -c " + shlex.quote(prelude + _ROOT + script + "\nsection end\n"), b"\n")
         if answer.failed:
             raise HostError(f"{self.name}: {answer.failed}")
         return answer
+
+    def pipe(self, script: str, data: bytes) -> Answer:
+        """Run a script as root with these bytes on its standard input; they touch neither a disk nor an argument.
+
+        The caller looks at `failed`.
+        """
+        return self._run(
+            lambda prelude: "sh -c " + shlex.quote(f"{prelude}set -e\n{_ROOT}{script}\nsection end\n"), data
+        )
 
     def apply(self, script: str, files: Iterable[File] = ()) -> Answer:
         """Send files and a script in one stream; the script runs in the directory that holds `files/`.
@@ -76,7 +87,7 @@ class Host:
         def command(prelude: str) -> str:
             unpack = (
                 "set -e; umask 077\n"
-                '[ "$(id -u)" = 0 ] || { echo "this needs root: set become: true" >&2; exit 77; }\n'
+                f"{_ROOT}"
                 f"mkdir -p {STAGING}; rm -rf {STAGING}/staging.*\n"
                 f"staging=$(mktemp -d {STAGING}/staging.XXXXXX); trap 'rm -rf \"$staging\"' EXIT\n"
                 'tar -xzpf - --numeric-owner -C "$staging"; cd "$staging"\n'
@@ -85,6 +96,13 @@ class Host:
             return "sh -c " + shlex.quote(prelude + unpack)
 
         return self._run(command, _stream(script, files))
+
+    def send(self, packed: bytes, path: str, *, append: bool) -> None:
+        """Add one gzip-compressed piece to a file on the host, or begin the file with it. Raises HostError."""
+        into = f"{'>>' if append else '>'} {shlex.quote(path)}"
+        answer = self._run(lambda prelude: "sh -c " + shlex.quote(f"{prelude}gzip -dc {into} && section end"), packed)
+        if answer.failed:
+            raise HostError(f"{self.name}: {path}: {answer.failed}")
 
     def _run(self, command: Callable[[str], str], data: bytes) -> Answer:
         mark = f"@{secrets.token_hex(8)}"

@@ -1,0 +1,81 @@
+# `make help` lists the targets.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV := $(CURDIR)/.venv
+BIN := $(VENV)/bin
+COLLECTIONS := $(CURDIR)/build
+export ANSIBLE_COLLECTIONS_PATH := $(COLLECTIONS)
+export ANSIBLE_HOME := $(CURDIR)/build/ansible
+export PATH := $(BIN):$(PATH)
+
+.PHONY: help
+help: ## what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+$(VENV)/.done: requirements.txt pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --requirement requirements.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@
+
+.PHONY: venv
+venv: $(VENV)/.done
+	@mkdir -p $(COLLECTIONS)/ansible_collections/pgfleet
+	@ln -sfn $(CURDIR) $(COLLECTIONS)/ansible_collections/pgfleet/pooler
+
+.PHONY: lab
+lab: venv ## build host roots and images (cached outside the checkout)
+	@$(BIN)/python -m tests.lab prepare
+
+.PHONY: test
+test: lint unit sanity scenarios drills-short ## everything that CI runs
+
+.PHONY: lint
+lint: venv ## ruff, mypy, ansible-lint
+	ruff check .
+	ruff format --check .
+	mypy
+	ansible-lint --offline --profile production
+
+.PHONY: unit
+unit: venv lab ## unit tests, and those against the real engine and PostgreSQL
+	pytest -q tests/unit tests/engine
+
+.PHONY: sanity
+sanity: venv ## ansible-test sanity
+	tests/sanity.sh
+
+.PHONY: scenarios
+scenarios: venv lab ## molecule scenarios on lab hosts
+	molecule test --all
+
+.PHONY: scenario
+scenario: venv lab ## one scenario: make scenario NAME=default
+	molecule test --scenario-name $(NAME)
+
+.PHONY: drills
+drills: venv lab ## measured tables: make drills ONLY=main
+	$(BIN)/python -m tests.drills $(if $(ONLY),--only $(ONLY))
+
+.PHONY: drills-short
+drills-short: venv lab
+	$(BIN)/python -m tests.drills --short
+
+.PHONY: demo
+demo: ## a cluster of three and a pooler with two instances, on this machine
+	@tests/demo.sh up
+
+.PHONY: demo-down
+demo-down: ## take the demo away
+	@tests/demo.sh down
+
+.PHONY: psql
+psql: ## psql through the demo's pool
+	@tests/demo.sh psql
+
+.PHONY: dist
+dist: venv ## the collection as a tar.gz below dist/
+	ansible-galaxy collection build --force --output-path dist .

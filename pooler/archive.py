@@ -1,0 +1,52 @@
+"""An image in an OCI archive: its identity, and its bytes in pieces."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tarfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from .errors import PoolerError
+
+PIECE = 4 * 1024 * 1024
+"""Bytes sent to a host at once: small enough to show progress, large enough that a round trip does not matter."""
+
+
+def image_id(archive: Path) -> str:
+    """The image's id as podman shows it (the digest of its configuration). Raises PoolerError for anything else."""
+    try:
+        with tarfile.open(archive) as tar:
+            index = _member(tar, "index.json")
+            manifest = _member(tar, _blob(index["manifests"][0]["digest"]))
+            return str(manifest["config"]["digest"]).removeprefix("sha256:")
+    except (OSError, tarfile.TarError, KeyError, IndexError, ValueError) as error:
+        raise PoolerError(f"{archive}: is not an OCI archive of one image ({error})") from None
+
+
+def pieces(archive: Path) -> Iterator[bytes]:
+    """The archive's bytes, in order."""
+    with archive.open("rb") as file:
+        while piece := file.read(PIECE):
+            yield piece
+
+
+def source_digest(files: Iterable[tuple[str, bytes]]) -> str:
+    """Changes exactly when one of the files an image is built from does; 12 hexadecimal digits."""
+    digest = hashlib.sha256()
+    for name, content in sorted(files):
+        digest.update(f"{name}\0{len(content)}\0".encode())
+        digest.update(content)
+    return digest.hexdigest()[:12]
+
+
+def _member(tar: tarfile.TarFile, name: str) -> dict[str, object] | object:
+    content = tar.extractfile(name)
+    if content is None:
+        raise KeyError(name)
+    return json.load(content)
+
+
+def _blob(digest: str) -> str:
+    return "blobs/" + digest.replace(":", "/")
