@@ -72,6 +72,7 @@ EXAMPLES = r"""
     databases:
       - name: app
         owner: app
+  become: true
 
 - name: Gone again
   pgfleet.pooler.postgresql_objects:
@@ -81,6 +82,7 @@ EXAMPLES = r"""
     databases:
       - name: app
         owner: app
+  become: true
 """
 
 RETURN = r"""

@@ -1,0 +1,134 @@
+#!/usr/bin/python
+# Copyright: the pgfleet team
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Documentation of the action of the same name; the work is done on the controller."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: certificate
+short_description: Certificates of a host, issued by the authority on the controller
+version_added: 0.1.0
+description:
+  - Issues the certificates (leaves) that a host needs, with new keys, and brings them to the host.
+  - A leaf is issued anew before it expires, and when its names, its usages, its owner or the authority are not as
+    described. Otherwise nothing is touched. The controller's clock decides.
+  - Each leaf lies in a directory of its own, C(<directory>/<serial>/{tls.crt,tls.key,ca.crt}), and
+    C(<directory>/current) points at the one in force. One rename switches, so that nobody ever sees a certificate beside the key of another.
+    The leaf before the current one is kept; older ones are removed.
+  - A key is made on the controller, is written to the host alone, and is never read back.
+  - All leaves of a host cost one exec to read and one to write.
+extends_documentation_fragment:
+  - pgfleet.pooler.attributes
+options:
+  state:
+    description: V(absent) removes all leaves below the directories. They are not revoked.
+    type: str
+    choices: [present, absent]
+    default: present
+  leaves:
+    description: The leaves of this host.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      directory:
+        description: Directory on the host, one for each leaf.
+        type: str
+        required: true
+      common_name:
+        description:
+          - Its common name. PostgreSQL takes it as the role that logs in.
+          - By default the host's name in the inventory.
+        type: str
+      names:
+        description: DNS names and IP addresses. By default O(names) for a leaf with the usage V(server), or none.
+        type: list
+        elements: str
+      usages:
+        description: What it is for.
+        type: list
+        elements: str
+        choices: [server, client]
+        default: [server]
+      owner:
+        description: Numeric user and group id that the files belong to. Nobody else, save root, may read the key.
+        type: int
+        default: 0
+  names:
+    description: DNS names and IP addresses of this host. The same name twice is once.
+    type: list
+    elements: str
+    default: []
+  days:
+    description: How many days a leaf is valid.
+    type: int
+    default: 365
+  authority_directory:
+    description:
+      - Directory on the controller, as M(pgfleet.pooler.certificate_authority) makes it.
+      - O(state=present) needs it.
+    type: path
+  passphrase:
+    description: What the authority's key is encrypted with. O(state=present) needs it.
+    type: str
+seealso:
+  - module: pgfleet.pooler.certificate_authority
+author:
+  - The pgfleet team (@pgfleet)
+"""
+
+EXAMPLES = r"""
+- name: What a pooler shows to clients, and what it shows to PostgreSQL
+  pgfleet.pooler.certificate:
+    leaves:
+      - directory: /etc/pgbouncer/tls/server
+        owner: 6432
+      - directory: /etc/pgbouncer/tls/client
+        common_name: pgbouncer
+        usages: [client]
+        owner: 6432
+    names:
+      - "{{ inventory_hostname }}"
+      - "{{ ansible_host }}"
+      - localhost
+    authority_directory: "{{ inventory_dir }}/pki"
+    passphrase: "{{ lookup('ansible.builtin.file', '~/.pgfleet-passphrase') }}"
+  become: true
+
+- name: No client certificate any more
+  pgfleet.pooler.certificate:
+    state: absent
+    leaves:
+      - directory: /etc/pgbouncer/tls/client
+  become: true
+"""
+
+RETURN = r"""
+leaves:
+  description: Each leaf afterwards. In check mode, the one that is there.
+  type: list
+  elements: dict
+  returned: when O(state=present)
+  contains:
+    directory:
+      description: Its directory.
+      type: str
+    changed:
+      description: Whether it was issued, or in check mode would be.
+      type: bool
+    reasons:
+      description: Why.
+      type: list
+      elements: str
+    serial:
+      description: Its serial number, which is the name of the directory with its files.
+      type: str
+    not_after:
+      description: When it ends, in UTC.
+      type: str
+trips:
+  description: How many times the host was reached.
+  type: int
+  returned: always
+"""
