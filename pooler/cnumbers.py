@@ -72,6 +72,7 @@ def _double(match: re.Match[str]) -> float:
 
 def _as_int(number: int) -> int:
     """A long, kept within its bounds as strtol does, then cut to an int as the engine does."""
-    bounded = max(-(2 ** (_LONG_BITS - 1)), min(2 ** (_LONG_BITS - 1) - 1, number))
-    half: int = 2 ** (_INT_BITS - 1)
+    limit = 1 << (_LONG_BITS - 1)
+    bounded = max(-limit, min(limit - 1, number))
+    half = 1 << (_INT_BITS - 1)
     return (bounded + half) % (2 * half) - half

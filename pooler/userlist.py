@@ -1,0 +1,96 @@
+"""userlist.txt, both ways: `"name" "secret"` on a line, a double quote written twice, comments starting with `;`.
+
+The engine stops at the first line it cannot read and every later user is locked out, while RELOAD still succeeds;
+so what it would stumble over is an error here. Limits count the bytes as they are written, doubled quotes twice.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from .errors import InvalidError, Problem
+
+NAME_BYTES = 127
+SECRET_BYTES = 2047
+"""PgBouncer 1.24.1 and 1.25.2; a release after them takes 65530."""
+
+_SPACE = " \t\n\v\f\r"
+# Possessive: half of a doubled quote is never the end.
+_QUOTED = re.compile(r'"((?:[^"]|"")*+)"')
+
+
+def render(entries: Mapping[str, str]) -> str:
+    """The file for `name: secret` (verifier or password), sorted by name. Raises InvalidError, never with a secret."""
+    problems = [problem for name, secret in entries.items() for problem in _problems(f"user {name!r}", name, secret)]
+    if problems:
+        raise InvalidError(problems)
+    return "".join(f'"{_escaped(name)}" "{_escaped(secret)}"\n' for name, secret in sorted(entries.items()))
+
+
+def parse(text: str, *, name: str = "userlist.txt") -> dict[str, str]:
+    """`name: secret` as the engine reads them; the last line of a user counts. Raises InvalidError with `name:line`."""
+    entries = {}
+    problems = []
+    at = 0
+    while True:
+        while at < len(text) and text[at] in _SPACE:
+            at += 1
+        if at == len(text):
+            break
+        number = text.count("\n", 0, at) + 1
+        end = text.find("\n", at)
+        end = len(text) if end < 0 else end
+        if text[at] != ";":
+            try:
+                user, secret = _entry(text[at:end])
+            except _UnreadableError as unreadable:
+                problems.append(Problem(f"{name}:{number}", unreadable.what, unreadable.remedy))
+            else:
+                problems += _problems(f"{name}:{number}", user, secret)
+                entries[user] = secret
+        at = end
+    if problems:
+        raise InvalidError(problems)
+    return entries
+
+
+class _UnreadableError(Exception):
+    def __init__(self, what: str, remedy: str) -> None:
+        super().__init__(what)
+        self.what = what
+        self.remedy = remedy
+
+
+def _entry(line: str) -> tuple[str, str]:
+    """The two quoted texts of a line; the engine takes no notice of what stands between and behind them."""
+    if line.startswith("#"):
+        raise _UnreadableError("the engine reads no further than a line with #", "comments start with ;")
+    name = _QUOTED.match(line)
+    if name is None:
+        raise _UnreadableError("no name in double quotes; the engine reads no further", 'expected "name" "secret"')
+    # Without a secret here the engine would take the next line's name for one.
+    secret = _QUOTED.search(line, name.end())
+    if secret is None:
+        raise _UnreadableError("no secret in double quotes behind the name", 'expected "name" "secret" on one line')
+    return name[1].replace('""', '"'), secret[1].replace('""', '"')
+
+
+def _problems(place: str, name: str, secret: str) -> list[Problem]:
+    problems = []
+    for what, text, limit in (("name", name, NAME_BYTES), ("secret", secret, SECRET_BYTES)):
+        size = len(_escaped(text).encode("utf-8", "surrogateescape"))
+        if size > limit:
+            remedy = f"at most {limit}, double quotes counting twice; every later user would be locked out"
+            problems.append(Problem(place, f"the {what} has {size} bytes", remedy))
+        if any(character in text for character in "\n\r\0"):
+            problems.append(
+                Problem(place, f"the {what} holds a line break or a NUL", "the file has no way to write it")
+            )
+    if not name:
+        problems.append(Problem(place, "the name is empty"))
+    return problems
+
+
+def _escaped(text: str) -> str:
+    return text.replace('"', '""')
