@@ -1,8 +1,8 @@
 """PgBouncer's HBA file, both ways. It looks like pg_hba.conf and is a small part of it.
 
-The engine skips a line it cannot read with a warning in its log and goes on, and a skipped `reject` opens the pooler; so
-every such line is an error here, and so is a line that the engine keeps but that can never match. Facts are those of
-1.24.1 (run and read): no host names, no samenet, no +role, no @file, no method but those of METHODS.
+The engine skips a line it cannot read with a warning in its log and goes on, and a skipped `reject` opens the pooler;
+so every such line is an error here, and so is a line that the engine keeps but that can never match. Facts are those
+of 1.24.1 (run and read): no host names, no samenet, no +role, no method but those of METHODS.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ REFINED: Version = (1, 23, 0)
 # What the engine takes for a keyword, in the columns of databases and of users alike.
 _KEYWORDS = frozenset({"all", "sameuser", "samerole", "samegroup", "replication"})
 _MEANT = {"database": frozenset({"all", "sameuser", "replication"}), "user": frozenset({"all"})}
-_SPACE = " \t\n\v\f\r"
 _TOKEN = re.compile(
     r'[ \t\v\f\r]*(?:(?P<comma>,)|"(?P<quoted>(?:[^"]|"")*+)"|(?P<bare>[^,#" \t\v\f\r][^,#" \t\v\f\r]*))'
 )
@@ -38,8 +37,8 @@ _MAP = re.compile(r"map=[^,#\" \t]+")
 class Rule:
     """One line. The first rule that fits a login decides; without one it is refused.
 
-    `databases` and `users` hold plain names, in which `all` (databases also: `sameuser`, `replication`) is the keyword. A
-    database that is itself called `all` is written with its quotes, '"all"'. `address` is `all` or a network
+    `databases` and `users` hold plain names, in which `all` (databases also: `sameuser`, `replication`) is the keyword.
+    A database that is itself called `all` is written with its quotes, '"all"'. `address` is `all` or a network
     ('10.0.0.0/8'), None for `local`. `options` is empty or `map=name`, for cert and peer, and needs auth_ident_file.
     """
 
@@ -53,7 +52,7 @@ class Rule:
 
 
 def render(rules: Sequence[Rule], *, version: Version = settings.ENGINE) -> str:
-    """The file, in the order given, each comment above its rule. Raises InvalidError for a rule the engine would skip."""
+    """The file, in the order given, comments above their rules. Raises InvalidError for what the engine would skip."""
     problems = [
         problem for number, rule in enumerate(rules, 1) for problem in _problems(rule, f"rule {number}", version)
     ]
@@ -101,7 +100,6 @@ class _Token:
     text: str
     quoted: bool = False
 
-    @property
     def is_comma(self) -> bool:
         return self.text == "," and not self.quoted
 
@@ -137,7 +135,7 @@ def _rule(line: str) -> Rule | None:
     address = None if kind == "local" else _address(tokens)
     method = _word(tokens, "method")
     options = " ".join(token.text for token in tokens)
-    if any(token.quoted or token.is_comma for token in tokens):
+    if any(token.quoted or token.is_comma() for token in tokens):
         raise _UnreadableError("options behind the method can only be map=name")
     return Rule(kind, databases, users, address, method, options)
 
@@ -145,7 +143,7 @@ def _rule(line: str) -> Rule | None:
 def _names(tokens: list[_Token], column: str) -> tuple[str, ...]:
     names = []
     while True:
-        if not tokens or tokens[0].is_comma:
+        if not tokens or tokens[0].is_comma():
             raise _UnreadableError(f"no {column} where one should be")
         token = tokens.pop(0)
         if not token.quoted and token.text in _KEYWORDS - _MEANT[column]:
@@ -154,7 +152,7 @@ def _names(tokens: list[_Token], column: str) -> tuple[str, ...]:
             names.append(_quote(token.text))
         else:
             names.append(token.text)
-        if not tokens or not tokens[0].is_comma:
+        if not tokens or not tokens[0].is_comma():
             return tuple(names)
         tokens.pop(0)
 
@@ -167,7 +165,7 @@ def _misplaced(column: str, word: str) -> tuple[str, str]:
 
 
 def _word(tokens: list[_Token], what: str) -> str:
-    if not tokens or tokens[0].quoted or tokens[0].is_comma:
+    if not tokens or tokens[0].quoted or tokens[0].is_comma():
         raise _UnreadableError(f"no {what} where one should be")
     return tokens.pop(0).text
 
@@ -190,7 +188,7 @@ def _address(tokens: list[_Token]) -> str:
         raise _UnreadableError(f"{mask!r} is not a mask", "write the network as 10.0.0.0/8") from None
     bits = ones.count("1")
     if ones not in {"0", "1" * bits + "0" * (width - bits)}:
-        raise _UnreadableError(f"the mask {mask} has a gap", "write the network as 10.0.0.0/8")
+        return f"{address}/{mask}"
     return f"{address}/{bits}"
 
 

@@ -160,6 +160,19 @@ def connect_pairs(text: str) -> list[tuple[str, str]] | None:
     return pairs
 
 
+def misshapen(line: Line) -> list[Problem]:
+    """What is wrong with an entry of [databases], [users] or [peers] besides its single settings; without a place."""
+    problems = _name_problems(line.section, line.key, "")
+    pairs = connect_pairs(line.value)
+    whose = f"{_NOUN[line.section]} {line.key!r}"
+    if pairs is None:
+        remedy = "key=value, separated by spaces; values with spaces in single quotes, none empty"
+        problems.append(Problem("", f"syntax error in the settings of {whose}", remedy))
+    elif line.section == "peers" and "host" not in dict(pairs):
+        problems.append(Problem("", f"{whose} has no host", "the directory of its unix socket, or an address"))
+    return problems
+
+
 class _UnreadableError(Exception):
     def __init__(self, number: int, what: str, remedy: str = "") -> None:
         super().__init__(what)
@@ -233,23 +246,13 @@ def _insist_on_section(section: str, number: int, version: Version) -> None:
 
 def _entry(line: Line, version: Version) -> tuple[dict[str, str], list[Problem]]:
     """The settings of one database, user or peer, and what the engine would not take, as problems without a place."""
-    problems = _name_problems(line.section, line.key, "")
-    pairs = connect_pairs(line.value)
-    noun = _NOUN[line.section]
-    if pairs is None:
-        what = f"syntax error in the settings of {noun} {line.key!r}"
-        remedy = "key=value, separated by spaces; values with spaces in single quotes, none empty"
-        return {}, [*problems, Problem("", what, remedy)]
+    problems = misshapen(line)
+    pairs = connect_pairs(line.value) or []
     for key, value in pairs:
         wrong = settings.refused(line.section, key, value, version)
         if wrong:
-            problems.append(Problem("", f"{noun} {line.key!r}: {wrong.what}", wrong.remedy))
-    entry = dict(pairs)
-    if line.section == "peers" and "host" not in entry:
-        problems.append(
-            Problem("", f"peer {line.key!r} has no host", "the directory of its unix socket, or an address")
-        )
-    return entry, problems
+            problems.append(Problem("", f"{_NOUN[line.section]} {line.key!r}: {wrong.what}", wrong.remedy))
+    return dict(pairs), problems
 
 
 def _name_problems(section: str, name: str, place: str) -> list[Problem]:
