@@ -7,6 +7,7 @@ import json
 import tarfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from .errors import PoolerError
 
@@ -41,7 +42,7 @@ def source_digest(files: Iterable[tuple[str, bytes]]) -> str:
     return digest.hexdigest()[:12]
 
 
-def _member(tar: tarfile.TarFile, name: str) -> dict[str, object] | object:
+def _member(tar: tarfile.TarFile, name: str) -> Any:
     content = tar.extractfile(name)
     if content is None:
         raise KeyError(name)

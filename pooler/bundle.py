@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 from . import hba, ini, scram, units, userlist
 from .files import File
-from .model import AUTH_DATABASE, DEFAULT_RULES, DIVIDED, Database, Pooler, Server, User
+from .model import AUTH_DATABASE, DEFAULT_RULES, DIVIDED, Database, Pooler, User
+from .server import Server
 
 CONFIGURATION = "/etc/pgbouncer"
 RELEASES = f"{CONFIGURATION}/releases"
@@ -76,7 +77,7 @@ def build(pooler: Pooler, facts: Facts) -> Bundle:
     return Bundle(
         release=release,
         release_files=_release(pooler, facts, secrets, release),
-        databases=File(DATABASES, ini.render_databases(_databases(pooler, facts.leader)).encode(), 0o600, pooler.uid),
+        databases=File(DATABASES, _hosts(pooler, facts.leader).encode(), 0o600, pooler.uid),
         units=unit_files,
         unit_digest=units.digest(pooler),
     )
@@ -118,7 +119,7 @@ def _release(pooler: Pooler, facts: Facts, secrets: Mapping[str, str], release: 
     files = [
         File(
             f"{directory}/{console}.ini",
-            ini.render(_instance(pooler, facts, directory, index)).encode(),
+            _ini(pooler, facts, directory, index).encode(),
             0o600,
             pooler.uid,
         )
@@ -127,6 +128,14 @@ def _release(pooler: Pooler, facts: Facts, secrets: Mapping[str, str], release: 
     files.append(File(f"{directory}/userlist.txt", userlist.render(secrets).encode(), 0o600, pooler.uid, secret=True))
     files.append(File(f"{directory}/hba.conf", hba.render(_rules(pooler)).encode(), 0o600, pooler.uid))
     return tuple(files)
+
+
+def _ini(pooler: Pooler, facts: Facts, directory: str, index: int) -> str:
+    return ini.render(_instance(pooler, facts, directory, index), version=pooler.engine_version)
+
+
+def _hosts(pooler: Pooler, leader: Server | None) -> str:
+    return ini.render_databases(_databases(pooler, leader), version=pooler.engine_version)
 
 
 def _rules(pooler: Pooler) -> tuple[hba.Rule, ...]:

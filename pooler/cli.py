@@ -1,4 +1,7 @@
-"""The `pooler` command: verifiers, lint, rendering, consoles, and the leader."""
+"""The `pooler` command: verifiers, lint, rendering, consoles, and the leader.
+
+Each command imports its own rooms: `leader` runs on every host in every run, and should not wait for the others'.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,10 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from . import __version__, bundle, lint, patroni, scram
+from . import __version__
 from .errors import PoolerError
-from .model import Pooler
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -71,12 +73,16 @@ def _parser() -> argparse.ArgumentParser:
 
 def _scram(parsed: argparse.Namespace) -> int:
     """The password comes from the terminal without an echo, or from standard input; never from the arguments."""
+    from . import scram
+
     password = getpass.getpass() if sys.stdin.isatty() else sys.stdin.readline().rstrip("\n")
     print(scram.verifier(password, iterations=parsed.iterations))
     return 0
 
 
 def _lint(parsed: argparse.Namespace) -> int:
+    from . import lint
+
     version = tuple(int(part) for part in parsed.engine.split("."))
     problems = []
     for name in parsed.files:
@@ -90,13 +96,16 @@ def _lint(parsed: argparse.Namespace) -> int:
     return 1 if problems else 0
 
 
-def _kind(name: str) -> str:
+def _kind(name: str) -> Literal["ini", "userlist", "hba"]:
     if "userlist" in name or name.endswith(".txt"):
         return "userlist"
     return "hba" if "hba" in name else "ini"
 
 
 def _render(parsed: argparse.Namespace) -> int:
+    from . import bundle
+    from .model import Pooler
+
     pooler = Pooler.from_variables(_variables(Path(parsed.variables)))
     facts = bundle.Facts(
         leader=pooler.server,
@@ -129,7 +138,7 @@ def _variables(path: Path) -> dict[str, Any]:
 
 
 def _console(parsed: argparse.Namespace) -> int:
-    from . import console  # psycopg takes longer to load than all other commands to run
+    from . import console
 
     failed = 0
     answers = {}
@@ -156,6 +165,8 @@ def _conninfo(host: str) -> str:
 
 
 def _leader(parsed: argparse.Namespace) -> int:
+    from . import patroni
+
     try:
         tls = patroni.context(parsed.ca, parsed.cert, parsed.key) if parsed.ca else None
         found = patroni.leader(parsed.urls, tls)

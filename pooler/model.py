@@ -6,10 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from . import scram, settings
+from . import auth_query, ini, scram, settings, userlist
 from .errors import InvalidError, Problem, nearest
 from .hba import Rule
 from .hba import parse as parse_hba
+from .server import Server
 
 Version = tuple[int, ...]
 Dispatch = Literal["socket", "engine"]
@@ -69,14 +70,6 @@ DEFAULT_RULES = (
     Rule("hostssl", ("all",), ("all",), "all", "scram-sha-256"),
     Rule("local", ("all",), ("all",), None, "scram-sha-256"),
 )
-
-
-@dataclass(frozen=True)
-class Server:
-    """Where a PostgreSQL server listens."""
-
-    host: str
-    port: int = 5432
 
 
 @dataclass(frozen=True)
@@ -202,6 +195,7 @@ class _Reader:
             nofile=self.integer("nofile", 0, 0, 2**31 - 1) or None,
         )
         self.leader_can_be_found(pooler)
+        self.can_be_written(pooler)
         if self.problems:
             raise InvalidError(self.problems)
         return pooler
@@ -340,12 +334,20 @@ class _Reader:
             return ()
 
     def auth_query(self) -> AuthQuery | None:
-        given = self.variables.get("auth_query")
-        if not given:
+        if self.variables.get("userlist_only"):
             return None
-        return AuthQuery(
-            role=str(given["role"]), query=str(given["query"]), dbname=str(given.get("dbname") or "postgres")
-        )
+        given = self.variables.get("auth_query") or {}
+        try:
+            wanted = auth_query.AuthQuery(
+                role=str(given.get("role") or "pgbouncer"),
+                schema=str(given.get("schema") or "pgbouncer"),
+                function=str(given.get("function") or "get_auth"),
+            )
+        except InvalidError as error:
+            self.problems.extend(Problem(f"auth_query.{p.place}", p.what, p.remedy) for p in error.problems)
+            return None
+        query = str(given.get("query") or auth_query.query(wanted))
+        return AuthQuery(wanted.role, query, str(given.get("dbname") or "postgres"))
 
     def server(self) -> Server | None:
         host, port = self.variables.get("server"), self.integer("server_port", 5432, 1, 65535)
@@ -367,3 +369,15 @@ class _Reader:
         if follows:
             remedy = "give Patroni's addresses, or the server when there is only one"
             self.problem("patroni", f"is empty, so {follows[0]!r} has no server", remedy)
+
+    def can_be_written(self, pooler: Pooler) -> None:
+        """Names that the engine's grammars have no way to say are found here, before a host is reached."""
+        databases = {database.name: dict(database.settings) for database in pooler.databases}
+        users = {user.name: dict(user.settings) for user in pooler.users if user.settings}
+        # The longest verifier there is; a given one was checked already.
+        listed = {user.name: scram.verifier("x") for user in pooler.users if user.listed}
+        try:
+            ini.render(ini.Ini(databases=databases, users=users), version=pooler.engine_version)
+            userlist.render(listed)
+        except InvalidError as error:
+            self.problems.extend(error.problems)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from . import userlist
 from .errors import InvalidError
-from .model import Server
+from .server import Server
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,10 @@ class FoundFile:
 
 @dataclass(frozen=True)
 class Instance:
-    """One instance. `config` and `databases` are empty when its console did not answer; `trouble` says why."""
+    """One instance. What its console tells is empty when it did not answer.
+
+    `config` and `defaults` are SHOW CONFIG's columns by key, `databases` the rows of SHOW DATABASES by name.
+    """
 
     console: int
     active: bool = False
@@ -31,8 +34,8 @@ class Instance:
     image_id: str = ""
     version: str = ""
     config: Mapping[str, str] = field(default_factory=dict)
+    defaults: Mapping[str, str] = field(default_factory=dict)
     databases: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    trouble: str = ""
 
     @property
     def answers(self) -> bool:
@@ -138,6 +141,7 @@ def instances(
             image_id=image_id,
             version=next((row.get("version", "") for row in answer.get("VERSION", ())), "").removeprefix("PgBouncer "),
             config={row["key"]: row["value"] for row in answer.get("CONFIG", ())},
+            defaults={row["key"]: row.get("default", "") for row in answer.get("CONFIG", ())},
             databases={row["name"]: dict(row) for row in answer.get("DATABASES", ())},
         )
     return found

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from .errors import PoolerError
-from .model import Server
+from .server import Server
 
 _ROLES_THAT_LEAD = ("leader", "master", "primary")
 

@@ -74,8 +74,13 @@ def plan(pooler: Pooler, bundle: Bundle, observed: Observed) -> Plan:
     write = tuple(file for file in bundle.files if _differs(file, observed))
     switch = observed.release != bundle.release
     unit_paths = {file.path for file in bundle.units}
-    wanted = {console: ini.parse(_instance_file(bundle, console)) for console in pooler.consoles}
-    databases = ini.parse(bundle.databases.content.decode(), name=bundle.databases.path).databases
+    wanted = {
+        console: ini.parse(_instance_file(bundle, console), version=pooler.engine_version)
+        for console in pooler.consoles
+    }
+    databases = ini.parse(
+        bundle.databases.content.decode(), name=bundle.databases.path, version=pooler.engine_version
+    ).databases
 
     reload, start, restart = [], [], []
     for console in pooler.consoles:
@@ -136,9 +141,9 @@ def _instance_changes(
     if not instance.answers:
         yield Change(what, Effect.ROLLING_RESTART, "does not answer at its console")
         return
-    for name, text in wanted.pgbouncer.items():
-        shown = instance.config.get(name)
-        if shown is None or settings.same("pgbouncer", name, text, shown):
+    for name, shown in instance.config.items():
+        text = wanted.pgbouncer.get(name, instance.defaults[name])
+        if name in _GIVEN or name not in settings.known("pgbouncer") or settings.same("pgbouncer", name, text, shown):
             continue
         if settings.get("pgbouncer", name).reloadable:
             yield Change(f"{what}: {name}", Effect.RELOAD, f"{shown!r} becomes {text!r}")
@@ -152,6 +157,9 @@ def _instance_changes(
         elif name != "*" and (why := _database_differs(databases[name], instance.databases.get(name))):
             yield Change(f"{what}: database {name}", Effect.RELOAD, why)
 
+
+_GIVEN = frozenset({"conffile"})
+"""What SHOW CONFIG shows of the command line, not of the file."""
 
 _SHOWN = {"host": "host", "port": "port", "dbname": "database", "pool_size": "pool_size", "pool_mode": "pool_mode"}
 """Keys of a connect string and their columns in SHOW DATABASES."""

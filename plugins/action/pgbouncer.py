@@ -8,7 +8,8 @@ from dataclasses import replace
 from typing import Any
 
 from ...pooler import bundle, diff, observed, plan, shell
-from ...pooler.model import Pooler, Server
+from ...pooler.model import Pooler
+from ...pooler.server import Server
 from ..plugin_utils.action import PoolerAction
 from ..plugin_utils.host import Answer, Host, HostError
 

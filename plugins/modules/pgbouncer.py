@@ -99,21 +99,34 @@ options:
     elements: str
     default: []
   auth_query:
-    description: How PgBouncer asks PostgreSQL for the verifiers of users. Without it, only users of the userlist log in.
+    description:
+      - How PgBouncer asks PostgreSQL for the verifiers of users, with the function that M(pgfleet.pooler.auth_query) makes.
     type: dict
+    default: {}
     suboptions:
       role:
         description: The role that asks; it logs in with the certificate in C(client) below O(tls_directory).
         type: str
-        required: true
-      query:
-        description: The query, with C($1) for the user's name, as M(pgfleet.pooler.auth_query) returns it.
+        default: pgbouncer
+      schema:
+        description: The schema of the function.
         type: str
-        required: true
+        default: pgbouncer
+      function:
+        description: The function's name.
+        type: str
+        default: get_auth
       dbname:
         description: The database that has the function.
         type: str
         default: postgres
+      query:
+        description: Another query, with C($1) for the user's name.
+        type: str
+  userlist_only:
+    description: PostgreSQL is asked nothing. Only users with a password or verifier in O(users) log in.
+    type: bool
+    default: false
   patroni:
     description: URLs of Patroni's REST API, one for each member. The host asks them who leads.
     type: list
@@ -142,9 +155,6 @@ EXAMPLES = r"""
     databases:
       - name: app
         pool_size: 20
-    auth_query:
-      role: pgbouncer
-      query: SELECT username, password FROM pgbouncer.get_auth($1)
     patroni:
       - https://10.0.1.11:8008
       - https://10.0.1.12:8008
@@ -155,6 +165,7 @@ EXAMPLES = r"""
     image: docker.io/edoburu/pgbouncer:v1.24.1-p1
     dispatch: engine
     server: db.example.com
+    userlist_only: true
     databases:
       - name: app
     users:

@@ -1,0 +1,13 @@
+"""Where a PostgreSQL server listens."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Server:
+    """`host` is a name or an address; databases that follow the leader are given both."""
+
+    host: str
+    port: int = 5432

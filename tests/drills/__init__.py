@@ -1,0 +1,1 @@
+"""Measured exercises: each promises figures, and fails when one falls short."""

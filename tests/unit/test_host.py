@@ -1,0 +1,67 @@
+"""The host room: what is sent to a host, what is read of its answer."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import tarfile
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from ansible_collections.pgfleet.pooler.plugins.plugin_utils.host import Host, HostError
+from ansible_collections.pgfleet.pooler.pooler.files import File
+
+
+def local_shell(command: str, data: bytes) -> Mapping[str, Any]:
+    done = subprocess.run(["sh", "-c", command], input=data, capture_output=True, check=False)
+    return {"rc": done.returncode, "stdout": done.stdout.decode(), "stderr": done.stderr.decode()}
+
+
+def test_sections_hold_exactly_what_was_printed_between_the_marks() -> None:
+    host = Host("h", local_shell)
+    answer = host.read("echo noise; section one; printf 'a\\n\\nb\\n'; section two; section three; printf x")
+    assert answer.text("one") == "a\n\nb"
+    assert answer.text("two") == ""
+    assert answer.text("three") == "x"
+
+
+def test_output_that_looks_like_a_mark_is_not_taken_for_one() -> None:
+    answer = Host("h", local_shell).read("section one; echo '@0123456789abcdef two'")
+    assert answer.text("one") == "@0123456789abcdef two"
+
+
+def test_a_failing_read_names_the_host_and_gives_its_words() -> None:
+    with pytest.raises(HostError, match=r"^db1: no such thing"):
+        Host("db1", local_shell).read("echo 'no such thing' >&2; exit 3")
+
+
+def test_a_read_that_ends_early_without_a_word_is_an_error() -> None:
+    with pytest.raises(HostError, match="ended early"):
+        Host("h", local_shell).read("section one; exit 0")
+
+
+def test_a_stream_that_was_cut_off_changes_nothing() -> None:
+    streams: list[bytes] = []
+
+    def keep(_command: str, data: bytes) -> Mapping[str, Any]:
+        streams.append(data)
+        return {"rc": 0, "stdout": "", "stderr": ""}
+
+    Host("h", keep).apply("echo hello", [File("/etc/x", b"content" * 1000, 0o600, 7)])
+    with tarfile.open(fileobj=io.BytesIO(streams[0]), mode="r:gz") as tar:
+        assert [(entry.name, entry.mode, entry.uid) for entry in tar] == [
+            ("script", 0o600, 0),
+            ("files/etc/x", 0o600, 7),
+        ]
+    cut = subprocess.run(
+        ["tar", "-xzf", "-", "-C", "/dev/shm"], input=streams[0][:-10], capture_output=True, check=False
+    )
+    assert cut.returncode != 0
+
+
+def test_every_run_is_counted_as_a_trip() -> None:
+    host = Host("h", local_shell)
+    host.read("section a")
+    host.read("section b")
+    assert host.trips == 2

@@ -1,0 +1,229 @@
+"""Bundle and plan: what is rendered, and what a difference between wanted and running leads to."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from pooler import bundle, diff, ini, scram, settings, userlist
+from pooler.bundle import Bundle, Facts
+from pooler.model import AUTH_DATABASE, Pooler
+from pooler.observed import FoundFile, Instance, Observed
+from pooler.plan import Effect, Plan, plan, removal
+from pooler.server import Server
+
+FACTS = Facts(Server("10.0.0.1"), "/etc/pgbouncer/tls/server/01", "/etc/pgbouncer/tls/client/02")
+IMAGE = "f" * 64
+DEFAULTS = {name: settings.get("pgbouncer", name).default or "" for name in settings.known("pgbouncer")}
+
+
+def pooler(**changed: Any) -> Pooler:
+    given = {
+        "image": "localhost/pgfleet/pooler:0.1.0",
+        "patroni": ["https://db1:8008"],
+        "databases": [{"name": "app", "pool_size": 20}],
+    }
+    return Pooler.from_variables(given | changed)
+
+
+def converged(wanted: Pooler, made: Bundle) -> Observed:
+    """A host that is exactly as the bundle says, instances included."""
+    databases = ini.parse(made.databases.content.decode()).databases
+    return Observed(
+        release=made.release,
+        files={file.path: FoundFile(file.content, file.mode, file.owner) for file in made.files},
+        image_id=IMAGE,
+        instances={
+            console: Instance(
+                console,
+                active=True,
+                unit_digest=made.unit_digest,
+                image_id=IMAGE,
+                config=DEFAULTS | _ini(made, console).pgbouncer,
+                defaults=DEFAULTS,
+                databases={
+                    name: {"name": name, "database": entry["dbname"], **entry} for name, entry in databases.items()
+                },
+            )
+            for console in wanted.consoles
+        },
+        leader=FACTS.leader,
+    )
+
+
+def _ini(made: Bundle, console: int) -> ini.Ini:
+    (text,) = (file.content.decode() for file in made.release_files if file.path.endswith(f"/{console}.ini"))
+    return ini.parse(text)
+
+
+def changed(before: Pooler, after: Pooler, facts: Facts = FACTS) -> Plan:
+    return plan(after, bundle.build(after, facts), converged(before, bundle.build(before, FACTS)))
+
+
+def test_nothing_differs_on_a_converged_host() -> None:
+    wanted = pooler()
+    made = bundle.build(wanted, FACTS)
+    assert plan(wanted, made, converged(wanted, made)) == Plan()
+
+
+def test_a_bare_host_gets_files_and_starts() -> None:
+    wanted = pooler()
+    todo = plan(wanted, bundle.build(wanted, FACTS), Observed())
+    assert todo.start == (50001, 50002)
+    assert todo.switch
+    assert todo.units
+    assert not todo.reload
+
+
+def test_a_pool_size_is_a_reload_and_touches_the_hosts_file_alone() -> None:
+    todo = changed(pooler(), pooler(databases=[{"name": "app", "pool_size": 30}]))
+    assert todo.effect == Effect.RELOAD
+    assert todo.reload == (50001, 50002)
+    assert [file.path for file in todo.write] == [bundle.DATABASES]
+    assert not todo.restart
+
+
+def test_a_setting_read_at_start_only_restarts_one_after_the_other() -> None:
+    todo = changed(pooler(), pooler(settings={"pkt_buf": 8192}))
+    assert todo.effect == Effect.ROLLING_RESTART
+    assert todo.restart == (50001, 50002)
+
+
+def test_a_setting_no_longer_given_goes_back_to_the_engines_default() -> None:
+    todo = changed(pooler(settings={"server_lifetime": 60}), pooler())
+    assert any("server_lifetime" in change.what for change in todo.changes)
+    assert changed(pooler(settings={"pkt_buf": 8192}), pooler()).effect == Effect.ROLLING_RESTART
+
+
+def test_another_image_restarts() -> None:
+    wanted = pooler()
+    made = bundle.build(wanted, FACTS)
+    todo = plan(wanted, made, replace(converged(wanted, made), image_id="e" * 64))
+    assert todo.restart == (50001, 50002)
+
+
+def test_a_new_leader_is_a_reload() -> None:
+    todo = changed(pooler(), pooler(), replace(FACTS, leader=Server("10.0.0.2")))
+    assert todo.effect == Effect.RELOAD
+    assert [file.path for file in todo.write] == [bundle.DATABASES]
+
+
+def test_a_new_certificate_is_a_reload_since_its_path_is_new() -> None:
+    todo = changed(pooler(), pooler(), replace(FACTS, server_leaf="/etc/pgbouncer/tls/server/03"))
+    assert todo.effect == Effect.RELOAD
+    assert todo.reload == (50001, 50002)
+
+
+def test_an_instance_that_still_runs_the_old_files_is_reloaded_by_the_next_run() -> None:
+    """The play died between the switch and the RELOAD, and SHOW CONFIG differs in nothing but the release."""
+    before, after = pooler(), pooler(hba=["hostssl app all all scram-sha-256"])
+    old, new = bundle.build(before, FACTS), bundle.build(after, FACTS)
+    running = converged(before, old).instances
+    todo = plan(after, new, replace(converged(after, new), instances=running))
+    assert todo.reload == (50001, 50002)
+    assert todo.write == ()
+
+
+def test_a_value_set_by_hand_at_the_console_is_put_back() -> None:
+    wanted = pooler()
+    made = bundle.build(wanted, FACTS)
+    observed = converged(wanted, made)
+    touched = replace(
+        observed.instances[50001], config=dict(observed.instances[50001].config) | {"pool_mode": "session"}
+    )
+    todo = plan(wanted, made, replace(observed, instances=dict(observed.instances) | {50001: touched}))
+    assert todo.reload == (50001,)
+
+
+@pytest.mark.parametrize("found", [FoundFile(b"x", 0o600, 6432), FoundFile(b"", 0o644, 6432), FoundFile(b"", 0o600, 0)])
+def test_a_file_changed_by_hand_is_written_again(found: FoundFile) -> None:
+    wanted = pooler()
+    made = bundle.build(wanted, FACTS)
+    observed = converged(wanted, made)
+    path = made.release_files[0].path
+    if not found.content:
+        found = replace(found, content=made.release_files[0].content)
+    todo = plan(wanted, made, replace(observed, files=dict(observed.files) | {path: found}))
+    assert [file.path for file in todo.write] == [path]
+
+
+def test_a_dead_instance_is_started_and_its_neighbour_left_alone() -> None:
+    wanted = pooler()
+    made = bundle.build(wanted, FACTS)
+    observed = converged(wanted, made)
+    dead = replace(observed.instances[50002], active=False, config={}, databases={})
+    todo = plan(wanted, made, replace(observed, instances=dict(observed.instances) | {50002: dead}))
+    assert (todo.start, todo.reload, todo.restart) == ((50002,), (), ())
+
+
+def test_fewer_instances_leave_nothing_behind() -> None:
+    todo = changed(pooler(instances=3), pooler(instances=2))
+    assert todo.remove == (50003,)
+
+
+def test_removal_names_every_instance() -> None:
+    wanted = pooler()
+    assert removal(converged(wanted, bundle.build(wanted, FACTS))).remove == (50001, 50002)
+
+
+def test_limits_of_the_host_are_divided_among_the_instances() -> None:
+    made = bundle.build(pooler(settings={"max_client_conn": 1000, "default_pool_size": 10}), FACTS)
+    settings = _ini(made, 50001).pgbouncer
+    assert settings["max_client_conn"] == "500"
+    assert settings["default_pool_size"] == "10"
+
+
+def test_every_instance_knows_its_peers_by_their_sockets() -> None:
+    made = bundle.build(pooler(instances=3), FACTS)
+    peers = _ini(made, 50002).peers
+    assert {peer["host"] for peer in peers.values()} == {f"/run/pgbouncer/{n}" for n in (50001, 50002, 50003)}
+    assert _ini(made, 50002).pgbouncer["peer_id"] == "2"
+
+
+def test_startup_options_are_always_ignored_whatever_a_client_sends() -> None:
+    assert "options" in _ini(bundle.build(pooler(), FACTS), 50001).pgbouncer["ignore_startup_parameters"].split(",")
+
+
+def test_clients_are_kept_out_of_the_database_that_auth_query_uses() -> None:
+    for rules in ([], ["host all all all scram-sha-256"]):
+        (text,) = (
+            f.content.decode() for f in bundle.build(pooler(hba=rules), FACTS).files if f.path.endswith("hba.conf")
+        )
+        first = text.splitlines()[0].split()
+        assert first[1] == AUTH_DATABASE
+        assert first[-1] == "reject"
+
+
+def test_a_verifier_in_use_is_kept_and_a_changed_password_makes_a_new_one() -> None:
+    password = secrets.token_hex(8)
+    first = bundle.build(pooler(users=[{"name": "u", "password": password}]), FACTS)
+    kept = userlist.parse(_userlist(first), name="userlist.txt")
+    again = bundle.build(pooler(users=[{"name": "u", "password": password}]), replace(FACTS, verifiers=kept))
+    other = bundle.build(pooler(users=[{"name": "u", "password": password + "!"}]), replace(FACTS, verifiers=kept))
+    assert again.release == first.release
+    assert other.release != first.release
+    assert scram.verifies(userlist.parse(_userlist(other), name="userlist.txt")["u"], password + "!")
+
+
+def test_a_password_is_in_no_file() -> None:
+    password = secrets.token_hex(8)
+    made = bundle.build(pooler(users=[{"name": "u", "password": password}]), FACTS)
+    assert not any(password.encode() in file.content for file in made.files)
+
+
+def test_the_diff_of_a_userlist_shows_that_it_changes_and_nothing_of_it() -> None:
+    before = pooler(users=[{"name": "u", "password": secrets.token_hex(8)}])
+    after = pooler(users=[{"name": "u", "password": secrets.token_hex(8)}])
+    made = bundle.build(after, FACTS)
+    observed = converged(before, bundle.build(before, FACTS))
+    shown = diff.files(observed, made, plan(after, made, observed))
+    assert [entry["before_header"] for entry in shown[1:]] == ["/etc/pgbouncer/releases/RELEASE/userlist.txt"]
+    assert "SCRAM" not in str(shown)
+
+
+def _userlist(made: Bundle) -> str:
+    (text,) = (file.content.decode() for file in made.files if file.path.endswith("userlist.txt"))
+    return text
