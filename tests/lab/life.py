@@ -1,0 +1,91 @@
+"""The life of a lab: up, down, what there is of it; also of one that crashed halfway."""
+
+from __future__ import annotations
+
+from . import access, cache, cgroups, hosts, network, requirements, roots, state
+from .command import progress, say
+from .errors import LabError
+from .spec import LabSpec
+from .state import Paths
+
+
+def up(lab: LabSpec) -> None:
+    """Boot the lab. One that is up already, from the same description, is left alone; a broken one is replaced.
+
+    Raises LabError when a lab of this name, but described otherwise, is up.
+    """
+    requirements.check()
+    root = roots.host_root()
+    with cache.locked(f"lab-{lab.name}"):
+        if _is_up(lab.name):
+            if state.read_spec(lab.name) != lab:
+                raise LabError(f"lab {lab.name} is up, described otherwise (python -m tests.lab down {lab.name})")
+            say(f"lab {lab.name} is up already")
+            return
+        if lab.name in known():
+            say(f"cleaning what is left of an earlier lab {lab.name}")
+            _destroy(lab.name)
+        names = ", ".join(host.name for host in lab.hosts)
+        with progress(f"booting {names}"):
+            try:
+                _create(lab)
+                hosts.boot(lab, lab.hosts, root, {})
+            except BaseException:
+                _destroy(lab.name)
+                raise
+        state.write_spec(lab)
+
+
+def down(name: str) -> None:
+    """Remove every trace of the lab; there may be none."""
+    requirements.check()
+    with cache.locked(f"lab-{name}"):
+        _destroy(name)
+
+
+def known() -> set[str]:
+    """Every lab of which anything is left: files, cgroups or namespaces."""
+    spaces = {name.removeprefix(network.PREFIX).partition(".")[0] for name in network.namespaces()}
+    return state.labs() | cgroups.labs() | spaces | network.configured()
+
+
+def kill(name: str, host: str) -> None:
+    """Power loss of one host."""
+    state.read_spec(name).host(host)
+    hosts.kill(name, host)
+
+
+def boot(name: str, host: str) -> None:
+    """Boot a host again after `kill`, with the disk it had."""
+    lab = state.read_spec(name)
+    if is_running(name, lab.host(host).name):
+        raise LabError(f"host {host} is running")
+    hosts.kill(name, host)  # what a host that halted by itself left
+    hosts.boot(lab, [lab.host(host)], roots.host_root(), {})
+
+
+def is_running(name: str, host: str) -> bool:
+    return cgroups.populated(cgroups.host_cgroup(name, host))
+
+
+def _is_up(name: str) -> bool:
+    return Paths(name).spec.exists() and network.lab_namespace(name) in network.namespaces()
+
+
+def _create(lab: LabSpec) -> None:
+    paths = Paths(lab.name)
+    paths.directory.mkdir(parents=True)
+    paths.directory.chmod(0o700)
+    paths.run.mkdir(mode=0o700)
+    access.new_key(str(paths.key), f"lab {lab.name}")
+    authorized = paths.key.with_suffix(".pub").read_text()
+    access.write(lab, {host.name: hosts.prepare(lab, host, authorized) for host in lab.hosts})
+    network.create(lab)
+
+
+def _destroy(name: str) -> None:
+    access.close(name)
+    cgroups.end(cgroups.lab_cgroup(name))
+    network.destroy(name)
+    for place in (Paths(name).directory, Paths(name).run):
+        cache.remove(place)
