@@ -16,18 +16,23 @@ help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 $(VENV)/.done: requirements.txt pyproject.toml
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --requirement requirements.txt
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
-	touch $@
+	@echo "installing the tools of requirements.txt into $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --quiet --disable-pip-version-check --requirement requirements.txt
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
 
 .PHONY: venv
 venv: $(VENV)/.done
 	@mkdir -p $(COLLECTIONS)/ansible_collections/pgfleet
 	@ln -sfn $(CURDIR) $(COLLECTIONS)/ansible_collections/pgfleet/pooler
 
+.PHONY: packages
+packages: ## Debian packages that the lab needs
+	@tests/packages.sh
+
 .PHONY: lab
-lab: venv ## build host roots and images (cached outside the checkout)
+lab: packages venv ## build host roots and images (cached outside the checkout)
 	@$(BIN)/python -m tests.lab prepare
 
 .PHONY: test
@@ -65,16 +70,16 @@ drills-short: venv lab
 	$(BIN)/python -m tests.drills --short
 
 .PHONY: demo
-demo: ## a cluster of three and a pooler with two instances, on this machine
-	@tests/demo.sh up
+demo: packages venv ## a cluster of three and a pooler host with two instances, on this machine
+	@$(BIN)/python -m tests.demo up
 
 .PHONY: demo-down
-demo-down: ## take the demo away
-	@tests/demo.sh down
+demo-down: venv ## take the demo away
+	@$(BIN)/python -m tests.demo down
 
 .PHONY: psql
-psql: ## psql through the demo's pool
-	@tests/demo.sh psql
+psql: venv ## psql through the demo's pool
+	@$(BIN)/python -m tests.demo psql
 
 .PHONY: dist
 dist: venv ## the collection as a tar.gz below dist/
