@@ -39,10 +39,10 @@ def literal(text: str) -> str:
 
 
 def dollar(text: str, tag: str = "body") -> str:
-    """`text` as a dollar-quoted constant: readable, whatever quotes are in it. `tag` is lengthened until `text` lacks it."""
+    """`text` as a dollar-quoted constant, readable whatever it quotes; `tag` is lengthened until `text` lacks it."""
     _checked(text, "a text for the database")
-    # A trailing "$" of the text would join the closing tag, so the whole is looked at and not the text alone.
-    while f"${tag}$" in text or f"{text}${tag}$".index(f"${tag}$") != len(text):
+    # The end of the text could join the closing tag ("…$body" before "$body$"), so both are looked at as one.
+    while f"{text}${tag}$".index(f"${tag}$") != len(text):
         tag += "_"
     return f"${tag}${text}${tag}$"
 

@@ -1,0 +1,245 @@
+"""Login roles and databases in the cluster, for those who have none yet: audit, differences, statements, removal.
+
+Nothing here talks to a server: `audit_sql` is run by the caller (as a superuser, on the leader), and its one JSON
+document comes back as `observed`. It holds verifiers, so it is as secret as pg_authid. No statement ever holds a
+plaintext password: passwords become SCRAM verifiers here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from . import scram
+from .errors import InvalidError, Problem
+from .sql import identifier, literal
+
+OLDEST_SERVER = 14
+"""The oldest PostgreSQL major whose catalogs and grammar the statements are written for."""
+
+CALM = "SET LOCAL lock_timeout = '5s';\nSET LOCAL statement_timeout = '30s';\nSET LOCAL synchronous_commit = local;"
+"""Bounds for a transaction: neither a lock nor a standby that is away may hang the play. What a failover could lose
+of a local commit, the next audit finds."""
+
+QUIET = (
+    "SET LOCAL log_statement = 'none';\nSET LOCAL log_min_duration_statement = -1;\n"
+    "SET LOCAL log_min_error_statement = panic;"
+)
+"""Keeps statements with verifiers out of the server's log."""
+
+_EQ = "OPERATOR(pg_catalog.=)"
+_MAINTENANCE = ("postgres", "template0", "template1")
+
+
+@dataclass(frozen=True)
+class Role:
+    """An ordinary login role. `secret` is its password or a ready SCRAM-SHA-256 verifier.
+
+    Raises PoolerError for a name that PostgreSQL would cut or cannot hold.
+    """
+
+    name: str
+    secret: str = field(repr=False)
+
+    def __post_init__(self) -> None:
+        identifier(self.name)
+
+
+@dataclass(frozen=True)
+class DatabaseObject:
+    """A database and the role that owns it. Raises PoolerError as Role does."""
+
+    name: str
+    owner: str
+
+    def __post_init__(self) -> None:
+        identifier(self.name)
+        identifier(self.owner)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One property that is not as it should be, in words for people: never a secret."""
+
+    what: str
+    have: str
+    want: str
+
+    def __str__(self) -> str:
+        return f"{self.what}: {self.have}, should be {self.want}"
+
+
+def kept_verifier(secret: str, observed: str | None) -> str:
+    """The verifier that a role with `secret` should have: the observed one as long as it verifies the password.
+
+    A kept verifier keeps salt and keys, so sessions and poolers that pass SCRAM keys through go on working.
+    """
+    if scram.is_verifier(secret):
+        return secret
+    if observed and scram.is_verifier(observed) and scram.verifies(observed, secret):
+        return observed
+    return scram.verifier(secret)
+
+
+def obstacles(observed: Mapping[str, Any]) -> tuple[Problem, ...]:
+    """Why nothing can be changed over the connection that was audited; empty when all is well."""
+    place = f"database {observed['database']}"
+    found = []
+    if observed["in_recovery"]:
+        found.append(Problem(place, "the server is in recovery, so it takes no changes", "ask Patroni for the leader"))
+    elif observed["read_only"]:
+        remedy = "set default_transaction_read_only to off, or find out who set it and why"
+        found.append(Problem(place, "transactions are read-only here", remedy))
+    if not observed["superuser"]:
+        what = f"role {observed['user']!r} is no superuser, and only a superuser may read and guard pg_authid"
+        found.append(Problem(place, what, "connect as one, for example postgres"))
+    if observed["server_version"] < OLDEST_SERVER * 10000:
+        version = observed["server_version"] // 10000
+        found.append(Problem(place, f"PostgreSQL {version} is too old", f"{OLDEST_SERVER} or later is needed"))
+    return tuple(found)
+
+
+def audit_sql(roles: Sequence[Role], databases: Sequence[DatabaseObject]) -> str:
+    """One statement that returns one JSON document: the server, and what it has of `roles` and `databases`.
+
+    Every name and operator is qualified: it is run as a superuser, maybe in a database where others own schemas.
+    """
+    names = _texts(_unique([role.name for role in roles] + [database.owner for database in databases]))
+    return f"""SELECT pg_catalog.jsonb_build_object(
+{SERVER},
+'roles', (SELECT COALESCE(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
+    'name', r.rolname, 'login', r.rolcanlogin, 'superuser', r.rolsuper, 'replication', r.rolreplication,
+    'verifier', r.rolpassword) ORDER BY r.rolname), '[]')
+  FROM pg_catalog.pg_authid AS r WHERE r.rolname OPERATOR(pg_catalog.=) ANY ({names})),
+'databases', (SELECT COALESCE(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
+    'name', d.datname, 'owner', pg_catalog.pg_get_userbyid(d.datdba)) ORDER BY d.datname), '[]')
+  FROM pg_catalog.pg_database AS d
+  WHERE d.datname OPERATOR(pg_catalog.=) ANY ({_texts(_unique(d.name for d in databases))})))"""
+
+
+def differences(
+    roles: Sequence[Role], databases: Sequence[DatabaseObject], observed: Mapping[str, Any]
+) -> tuple[Difference, ...]:
+    """What `statements` would change. Raises InvalidError when a name stands for what is not ours to change."""
+    _check(roles, databases, observed)
+    found = [difference for role in roles for difference, _ in _role_findings(role, observed)]
+    found += [difference for database in databases for difference, _ in _database_findings(database, observed)]
+    return tuple(found)
+
+
+def statements(
+    roles: Sequence[Role], databases: Sequence[DatabaseObject], observed: Mapping[str, Any]
+) -> tuple[str, ...]:
+    """What brings roles and databases about: each text is run by itself and in this order, outside a transaction.
+
+    The roles are one transaction; CREATE DATABASE cannot be part of one. Raises InvalidError as `differences` does, and
+    for the obstacles of the connection.
+    """
+    _refuse(obstacles(observed))
+    _check(roles, databases, observed)
+    of_roles = tuple(statement for role in roles for _, statement in _role_findings(role, observed))
+    of_databases = tuple(statement for database in databases for _, statement in _database_findings(database, observed))
+    return ((_transaction(of_roles, QUIET),) if of_roles else ()) + of_databases
+
+
+def removal(roles: Sequence[Role], databases: Sequence[DatabaseObject], observed: Mapping[str, Any]) -> tuple[str, ...]:
+    """What takes databases, then roles away with all their data: each text is run by itself and in this order.
+
+    A database with sessions in it and a role that owns something else are refused by the server, not forced. Raises
+    InvalidError for a database of another owner, for superusers, and for the obstacles of the connection.
+    """
+    _refuse(obstacles(observed))
+    _check(roles, databases, observed)
+    _refuse(
+        Problem(f"database {database.name}", f"belongs to {have!r}, not to {database.owner!r}", "remove it by hand")
+        for database in databases
+        if (have := _owner(database, observed)) not in (None, database.owner)
+    )
+    dropped = tuple(f"DROP DATABASE {identifier(d.name)};" for d in databases if _owner(d, observed) is not None)
+    leaving = [f"DROP ROLE {identifier(role.name)};" for role in roles if _role(role.name, observed) is not None]
+    return dropped + ((_transaction(leaving),) if leaving else ())
+
+
+SERVER = f"""'server_version', pg_catalog.current_setting('server_version_num')::pg_catalog.int4,
+'in_recovery', pg_catalog.pg_is_in_recovery(),
+'read_only', pg_catalog.current_setting('transaction_read_only')::pg_catalog.bool,
+'database', pg_catalog.current_database(),
+'user', CURRENT_USER,
+'superuser', (SELECT u.rolsuper FROM pg_catalog.pg_roles AS u WHERE u.rolname {_EQ} CURRENT_USER)"""
+"""What every audit says of the server and the connection."""
+
+
+def _check(roles: Sequence[Role], databases: Sequence[DatabaseObject], observed: Mapping[str, Any]) -> None:
+    found = []
+    for role in roles:
+        have = _role(role.name, observed)
+        kinds = [kind for kind in ("superuser", "replication") if have is not None and have[kind]]
+        if kinds:
+            what = f"exists and is a {' and '.join(kinds)} role, which is not touched from here"
+            found.append(Problem(f"role {role.name}", what, "choose another name"))
+        if re.match(r"pg_|(public|none)\Z", role.name):
+            found.append(Problem(f"role {role.name}", "the name is PostgreSQL's own", "choose another name"))
+    known = {role.name for role in roles} | {have["name"] for have in observed["roles"]}
+    for database in databases:
+        if database.name in _MAINTENANCE:
+            what = "belongs to PostgreSQL itself, so it is neither made nor given away nor dropped"
+            found.append(Problem(f"database {database.name}", what, "leave it out"))
+        if database.owner not in known and _owner(database, observed) != database.owner:
+            what = f"the owner {database.owner!r} is no role of the cluster and none that is asked for"
+            found.append(Problem(f"database {database.name}", what, "name a role that exists, or ask for it too"))
+    for kind, names in (("role", [r.name for r in roles]), ("database", [d.name for d in databases])):
+        twice = _unique(name for name in names if names.count(name) > 1)
+        found += [Problem(f"{kind} {name}", "is asked for twice", "keep one of them") for name in twice]
+    _refuse(found)
+
+
+def _role_findings(role: Role, observed: Mapping[str, Any]) -> list[tuple[Difference, str]]:
+    what, have = f"role {role.name}", _role(role.name, observed)
+    password = kept_verifier(role.secret, None if have is None else have["verifier"])
+    if have is None:
+        created = f"CREATE ROLE {identifier(role.name)} LOGIN PASSWORD {literal(password)};"
+        return [(Difference(what, "missing", "present"), created)]
+    found = []
+    if not have["login"]:
+        found.append((Difference(f"{what}: login", "no", "yes"), f"ALTER ROLE {identifier(role.name)} LOGIN;"))
+    if have["verifier"] != password:
+        difference = Difference(f"{what}: password", "another" if have["verifier"] else "none", "the given one")
+        found.append((difference, f"ALTER ROLE {identifier(role.name)} PASSWORD {literal(password)};"))
+    return found
+
+
+def _database_findings(database: DatabaseObject, observed: Mapping[str, Any]) -> list[tuple[Difference, str]]:
+    what, have = f"database {database.name}", _owner(database, observed)
+    name, owner = identifier(database.name), identifier(database.owner)
+    if have is None:
+        return [(Difference(what, "missing", "present"), f"CREATE DATABASE {name} OWNER {owner};")]
+    if have != database.owner:
+        return [(Difference(f"{what}: owner", have, database.owner), f"ALTER DATABASE {name} OWNER TO {owner};")]
+    return []
+
+
+def _role(name: str, observed: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    return next((have for have in observed["roles"] if have["name"] == name), None)
+
+
+def _owner(database: DatabaseObject, observed: Mapping[str, Any]) -> str | None:
+    return next((have["owner"] for have in observed["databases"] if have["name"] == database.name), None)
+
+
+def _transaction(statements: Iterable[str], settings: str = "") -> str:
+    return "\n".join(filter(None, ("BEGIN;", CALM, settings, *statements, "COMMIT;")))
+
+
+def _texts(names: Iterable[str]) -> str:
+    return f"ARRAY[{', '.join(literal(name) for name in names)}]::pg_catalog.name[]"
+
+
+def _unique(texts: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(texts))
+
+
+def _refuse(problems: Iterable[Problem]) -> None:
+    if found := tuple(problems):
+        raise InvalidError(found)
