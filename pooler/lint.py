@@ -46,9 +46,12 @@ def _settings(lines: list[ini.Line], name: str, version: Version) -> Iterator[Pr
 
 
 def _setting(section: str, key: str, text: str, place: str, version: Version) -> Iterator[Problem]:
+    refused = settings.refused(section, key, text, version)
     _, problems = settings.check(section, key, text, place=place, version=version)
-    yield from problems
-    if not problems and settings.get(section, key).deprecated:
+    for problem in [refused] if refused else problems:
+        what = problem.what if key in problem.what else f"{key}: {problem.what}"
+        yield Problem(place, what, problem.remedy)
+    if not refused and settings.get(section, key).deprecated:
         yield Problem(place, f"{key} is deprecated", settings.get(section, key).deprecated)
 
 

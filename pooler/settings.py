@@ -71,7 +71,8 @@ def check(
     except values.WrongError as wrong:
         shown = "the value" if setting.secret else values.shown(value)
         return "", [Problem(place, f"{shown} {wrong.what}", wrong.remedy)]
-    return text, []
+    impossible = refused(section, name, text, version)
+    return ("", [Problem(place, impossible.what, impossible.remedy)]) if impossible else (text, [])
 
 
 def refused(section: str, name: str, text: str, version: Version = ENGINE) -> Problem | None:
