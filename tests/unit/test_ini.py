@@ -48,7 +48,7 @@ FILES = st.builds(
             "auth_query": TEXTS,
             "admin_users": TEXTS,
             "max_client_conn": NUMBERS,
-            "query_timeout": st.floats(0, 1e6).map(str),
+            "query_timeout": st.decimals(0, 10**6, places=3).map(str),
             "pool_mode": st.sampled_from(["session", "transaction"]),
         },
     ),
