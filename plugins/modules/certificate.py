@@ -14,8 +14,8 @@ description:
   - A leaf is issued anew before it expires, and when its names, its usages, its owner or the authority are not as
     described. Otherwise nothing is touched. The controller's clock decides.
   - Each leaf lies in a directory of its own, C(<directory>/<serial>/{tls.crt,tls.key,ca.crt}), and
-    C(<directory>/current) points at the one in force. One rename switches, so that nobody ever sees a certificate beside the key of another.
-    The leaf before the current one is kept; older ones are removed.
+    C(<directory>/current) points at the one in force. One rename switches, so that nobody ever sees a certificate with
+    the key of another. The leaf before the current one is kept; older ones are removed.
   - A key is made on the controller, is written to the host alone, and is never read back.
   - All leaves of a host cost one exec to read and one to write.
 extends_documentation_fragment:
