@@ -158,7 +158,7 @@ def _instance_changes(
             yield Change(f"{what}: database {name}", Effect.RELOAD, why)
 
 
-_GIVEN = frozenset({"conffile"})
+_GIVEN = frozenset({"conffile", "verbose"})
 """What SHOW CONFIG shows of the command line, not of the file."""
 
 _SHOWN = {"host": "host", "port": "port", "dbname": "database", "pool_size": "pool_size", "pool_mode": "pool_mode"}

@@ -137,7 +137,7 @@ fi"""
 
 _FUNCTIONS = f"""
 put() {{  # a file of the stream to its place, by one rename
-  mkdir -p "${{1%/*}}"
+  (umask 022; mkdir -p "${{1%/*}}")
   cp -p "files$1" "$1.new" && sync "$1.new" && mv -T "$1.new" "$1"
 }}
 switch() {{
@@ -145,11 +145,11 @@ switch() {{
 }}
 enable() {{
   ln -sfn pgbouncer@.container "/etc/containers/systemd/pgbouncer@$1.container"
-  [ ! -f {SOCKET} ] || systemctl enable --quiet "pgbouncer@$1.socket"
+  [ ! -f {SOCKET} ] || systemctl enable --quiet --no-reload "pgbouncer@$1.socket"
 }}
 disable() {{
   rm -f "/etc/containers/systemd/pgbouncer@$1.container"
-  [ ! -f {SOCKET} ] || systemctl disable --quiet "pgbouncer@$1.socket"
+  [ ! -f {SOCKET} ] || systemctl disable --quiet --no-reload "pgbouncer@$1.socket"
 }}
 console() {{
   timeout 60 podman exec "pgbouncer-$1" psql -X -q -v ON_ERROR_STOP=1 -h "{RUNTIME}/$1" -p @PORT@ -U pgbouncer \\
@@ -179,8 +179,9 @@ answers() {{  # an engine without sd_notify is ready when its console is; at mos
     tries=$((tries + 1)); [ $tries -lt 150 ] || return 1; sleep 0.1
   done
 }}
-journal() {{
-  journalctl --quiet --no-pager --output=cat --lines=12 --unit "pgbouncer@$1.service" >&2
+journal() {{  # the engine's own complaints, or else what systemd and podman say
+  said=$(journalctl --quiet --no-pager --output=cat --lines=40 --unit "pgbouncer@$1.service")
+  printf '%s\n' "$said" | grep -E ' (WARNING|ERROR|FATAL) ' >&2 || printf '%s\n' "$said" | tail -n 8 >&2
 }}
 tidy() {{  # the release before this one stays, for the way back
   (cd @RELEASES@ && ls -1t | tail -n +4 | while read -r old; do

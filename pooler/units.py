@@ -113,11 +113,10 @@ def _socket(pooler: Pooler) -> str:
         f"ListenStream=/run/pgbouncer/%i/.s.PGSQL.{pooler.port}\n"
         "ReusePort=true\n"
         "FreeBind=true\n"
-        "NoDelay=true\n"
         "Backlog=4096\n"
-        f"SocketUser={pooler.uid}\n"
-        f"SocketGroup={pooler.uid}\n"
         "SocketMode=0600\n"
+        # SocketUser= would need a user of that name on the host.
+        f"ExecStartPost=/usr/bin/chown {pooler.uid}:{pooler.uid} /run/pgbouncer/%i/.s.PGSQL.{pooler.port}\n"
         "RemoveOnStop=true\n"
         "\n[Install]\n"
         "WantedBy=sockets.target\n"

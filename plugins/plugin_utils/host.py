@@ -61,8 +61,15 @@ class Host:
         self.trips = 0
 
     def read(self, script: str) -> Answer:
-        """Run a script as root that changes nothing. Raises HostError when it fails."""
-        answer = self._run(lambda prelude: "sh -c " + shlex.quote(prelude + _ROOT + script + "\nsection end\n"), b"\n")
+        """Run a script as root that changes nothing. Raises HostError when it fails.
+
+        The script goes in by standard input, so that sudo does not log all of it; as a function, so that nothing it
+        calls can read on in it.
+        """
+        answer = self._run(
+            lambda _prelude: "sh -s",
+            lambda prelude: f"{prelude}{_ROOT}all() {{\n{script}\n}}\nall </dev/null && section end\n".encode(),
+        )
         if answer.failed:
             raise HostError(f"{self.name}: {answer.failed}")
         return answer
@@ -72,9 +79,7 @@ class Host:
 
         The caller looks at `failed`.
         """
-        return self._run(
-            lambda prelude: "sh -c " + shlex.quote(f"{prelude}set -e\n{_ROOT}{script}\nsection end\n"), data
-        )
+        return self._run(lambda prelude: _sh(f"{prelude}set -e\n{_ROOT}{script}\nsection end\n"), lambda _prelude: data)
 
     def apply(self, script: str, files: Iterable[File] = ()) -> Answer:
         """Send files and a script in one stream; the script runs in the directory that holds `files/`.
@@ -84,37 +89,41 @@ class Host:
         The caller looks at `failed`, since a failed change has sections worth reading.
         """
 
-        def command(prelude: str) -> str:
-            unpack = (
-                "set -e; umask 077\n"
-                f"{_ROOT}"
-                f"mkdir -p {STAGING}; rm -rf {STAGING}/staging.*\n"
-                f"staging=$(mktemp -d {STAGING}/staging.XXXXXX); trap 'rm -rf \"$staging\"' EXIT\n"
-                'tar -xzpf - --numeric-owner -C "$staging"; cd "$staging"\n'
-                ". ./script\nsection end\n"
-            )
-            return "sh -c " + shlex.quote(prelude + unpack)
-
-        return self._run(command, _stream(script, files))
+        unpack = (
+            "set -e; umask 077\n"
+            f"{_ROOT}"
+            f"mkdir -p {STAGING}; rm -rf {STAGING}/staging.*\n"
+            f"staging=$(mktemp -d {STAGING}/staging.XXXXXX); trap 'rm -rf \"$staging\"' EXIT\n"
+            'tar -xzpf - --numeric-owner -C "$staging"; cd "$staging"\n'
+            ". ./script"
+        )
+        return self._run(
+            lambda _prelude: _sh(unpack), lambda prelude: _stream(f"{prelude}{script}\nsection end\n", files)
+        )
 
     def send(self, packed: bytes, path: str, *, append: bool) -> None:
         """Add one gzip-compressed piece to a file on the host, or begin the file with it. Raises HostError."""
         into = f"{'>>' if append else '>'} {shlex.quote(path)}"
-        answer = self._run(lambda prelude: "sh -c " + shlex.quote(f"{prelude}gzip -dc {into} && section end"), packed)
-        if answer.failed:
-            raise HostError(f"{self.name}: {path}: {answer.failed}")
+        self.trips += 1
+        result = self._execute(_sh(f"umask 077; gzip -dc {into}"), packed)
+        if result.get("rc", 0) != 0:
+            raise HostError(f"{self.name}: {path}: {_last_lines(str(result.get('stderr', '')))}")
 
-    def _run(self, command: Callable[[str], str], data: bytes) -> Answer:
+    def _run(self, command: Callable[[str], str], data: Callable[[str], bytes]) -> Answer:
         mark = f"@{secrets.token_hex(8)}"
         prelude = f"export LC_ALL=C; section() {{ printf '\\n%s %s\\n' '{mark}' \"$1\"; }}\n"
         self.trips += 1
-        result = self._execute(command(prelude), data)
+        result = self._execute(command(prelude), data(prelude))
         sections = _sections(str(result.get("stdout", "")), mark)
         failed = ""
         if result.get("rc", 0) != 0 or "end" not in sections:
             words = str(result.get("stderr", "")).strip()
             failed = _last_lines(words) or f"the script ended early with exit status {result.get('rc')}"
         return Answer(sections, failed)
+
+
+def _sh(script: str) -> str:
+    return "sh -c " + shlex.quote(script)
 
 
 def _sections(output: str, mark: str) -> dict[str, str]:
