@@ -121,7 +121,7 @@ def new_authority(name: str, *, days: int = 3650, now: datetime) -> Authority:
 
 
 def lock(key_pem: bytes, passphrase: str) -> bytes:
-    """The key encrypted for rest: PKCS8 under `passphrase`; other bytes with each call. PoolerError for an empty one."""
+    """The key encrypted for rest: PKCS8 under `passphrase`, other bytes each time. Raises PoolerError for "" as one."""
     if not 1 <= len(passphrase.encode()) <= _PASSPHRASE_BYTES:
         what = "cannot be used: the key is never written without one, and OpenSSL takes no longer one"
         raise PoolerError(f"authority passphrase: {what} (1 to {_PASSPHRASE_BYTES} bytes)")
