@@ -34,9 +34,20 @@ def files(before: Observed, wanted: Bundle, todo: Plan) -> list[dict[str, str]]:
 
 
 def table(changes: Sequence[Change]) -> str:
-    """One line a change: effect, what, why."""
-    width = max(len(str(change.effect)) for change in changes)
-    return "".join(f"{change.effect!s:<{width}}  {change.what}: {change.why}\n" for change in changes)
+    """One line a change: effect, what, how it differs, and the instances that it is the same on."""
+    lines: dict[tuple[str, str, str], list[int]] = {}
+    for change in changes:
+        instances = lines.setdefault((str(change.effect), change.what, change.why), [])
+        instances += [change.instance] if change.instance else []
+    width = max(len(effect) for effect, _what, _why in lines)
+    return "".join(
+        f"{effect:<{width}}  {what} {why}{f' ({_spelled(instances)})' if instances else ''}\n"
+        for (effect, what, why), instances in lines.items()
+    )
+
+
+def _spelled(instances: Sequence[int]) -> str:
+    return f"instance{'s' if len(instances) > 1 else ''} {', '.join(map(str, instances))}"
 
 
 def _stable(path: str, release: str) -> str:

@@ -30,6 +30,7 @@ class Instance:
 
     console: int
     active: bool = False
+    socket: bool = False
     unit_digest: str = ""
     image_id: str = ""
     version: str = ""
@@ -132,11 +133,13 @@ def instances(
     found = {}
     for console in sorted(number for number in numbers if number is not None):
         unit = shown_units.get(f"pgbouncer@{console}.service", {})
+        socket = shown_units.get(f"pgbouncer@{console}.socket", {})
         image_id, unit_digest = shown_containers.get(f"pgbouncer-{console}", ("", ""))
         answer = answers.get(console, {})
         found[console] = Instance(
             console=console,
             active=unit.get("ActiveState") in ("active", "activating", "reloading"),
+            socket=socket.get("ActiveState") == "active",
             unit_digest=unit_digest,
             image_id=image_id,
             version=next((row.get("version", "") for row in answer.get("VERSION", ())), "").removeprefix("PgBouncer "),

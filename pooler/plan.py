@@ -29,25 +29,34 @@ class Effect(IntEnum):
 
 @dataclass(frozen=True)
 class Change:
-    """One difference: `what` differs, its effect, and why it has that effect."""
+    """One difference: `what` differs, on which instance if on one, its effect, and how it differs."""
 
     what: str
     effect: Effect
     why: str
+    instance: int | None = None
+
+    def __str__(self) -> str:
+        return f"instance {self.instance}: {self.what} {self.why}" if self.instance else f"{self.what} {self.why}"
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What to do on one host. `reload`, `start`, `restart` and `remove` name instances by console port."""
+    """What to do on one host. `reload`, `start`, `restart` and `remove` name instances by console port.
+
+    `together`: all restarts stop first and start afterwards, since old and new cannot hold the port side by side.
+    """
 
     changes: tuple[Change, ...] = ()
     write: tuple[File, ...] = ()
+    delete: tuple[str, ...] = ()
     switch: bool = False
     units: bool = False
     reload: tuple[int, ...] = ()
     start: tuple[int, ...] = ()
     restart: tuple[int, ...] = ()
     remove: tuple[int, ...] = ()
+    together: bool = False
 
     @property
     def effect(self) -> Effect:
@@ -56,6 +65,7 @@ class Plan:
     def steps(self) -> tuple[str, ...]:
         """The order of work, in words."""
         words = [f"write {file.path}" for file in self.write]
+        words += [f"delete {path}" for path in self.delete]
         words += ["switch to the new files"] * self.switch
         words += ["let systemd read its units anew"] * self.units
         for verb, numbers in (
@@ -82,14 +92,18 @@ def plan(pooler: Pooler, bundle: Bundle, observed: Observed) -> Plan:
         bundle.databases.content.decode(), name=bundle.databases.path, version=pooler.engine_version
     ).databases
 
+    # The kernel shares a port among sockets of one uid only: systemd's are root's, the engine's are not.
+    together = bool(observed.instances) and (SOCKET in observed.files) != (SOCKET in unit_paths)
     reload, start, restart = [], [], []
     for console in pooler.consoles:
         instance = observed.instances.get(console)
         if instance is None or not instance.active:
             start.append(console)
-            changes.append(Change(f"instance {console}", Effect.NONE, "is not running"))
+            changes.append(Change("the process", Effect.NONE, "is not running", console))
             continue
         found = tuple(_instance_changes(instance, bundle, observed, wanted[console], databases))
+        if together:
+            found = (*found, Change("who opens the port", Effect.DISRUPTIVE, "changes", console))
         changes += found
         effect = max((change.effect for change in found), default=Effect.NONE)
         if effect >= Effect.ROLLING_RESTART:
@@ -97,25 +111,29 @@ def plan(pooler: Pooler, bundle: Bundle, observed: Observed) -> Plan:
         elif effect >= Effect.RELOAD:
             reload.append(console)
     remove = tuple(sorted(set(observed.instances) - set(pooler.consoles)))
-    changes += [Change(f"instance {console}", Effect.DISRUPTIVE, "is more than wanted") for console in remove]
-    changes += [Change(file.path, Effect.NONE, "is new or differs") for file in write]
+    changes += [Change("the process", Effect.DISRUPTIVE, "is more than wanted", console) for console in remove]
+    changes += [Change(file.path, Effect.NONE, "is written") for file in write]
+    delete = tuple(path for path in (SOCKET,) if path in observed.files and path not in unit_paths)
+    changes += [Change(path, Effect.NONE, "is deleted") for path in delete]
     return Plan(
         changes=tuple(changes),
         write=write,
+        delete=delete,
         switch=switch,
-        units=any(file.path in unit_paths for file in write) or bool(start or remove),
+        units=any(file.path in unit_paths for file in write) or bool(start or remove or delete),
         reload=tuple(reload),
         start=tuple(start),
         restart=tuple(restart),
         remove=remove,
+        together=together,
     )
 
 
 def removal(observed: Observed) -> Plan:
     """Take the instances away; the files of this module go with them."""
     consoles = tuple(sorted(observed.instances))
-    changes = [Change(f"instance {console}", Effect.DISRUPTIVE, "is not wanted") for console in consoles]
-    changes += [Change(path, Effect.NONE, "is not wanted") for path in sorted(observed.files)]
+    changes = [Change("the process", Effect.DISRUPTIVE, "is not wanted", console) for console in consoles]
+    changes += [Change(path, Effect.NONE, "is deleted") for path in sorted(observed.files)]
     return Plan(changes=tuple(changes), remove=consoles)
 
 
@@ -133,33 +151,40 @@ def _instance_changes(
     instance: Instance, bundle: Bundle, observed: Observed, wanted: ini.Ini, databases: dict[str, dict[str, str]]
 ) -> Iterator[Change]:
     """How a running instance differs from what it is to be, by its own words."""
-    what = f"instance {instance.console}"
+    number = instance.console
     if instance.unit_digest != bundle.unit_digest:
-        yield Change(what, Effect.ROLLING_RESTART, f"was started from another {CONTAINER} or {SOCKET}")
+        yield Change("the unit", Effect.ROLLING_RESTART, "is not the one it was started from", number)
+    if SOCKET in {file.path for file in bundle.units} and not instance.socket:
+        yield Change("the socket unit", Effect.ROLLING_RESTART, "is not active", number)
     if observed.image_id and instance.image_id != observed.image_id:
-        yield Change(what, Effect.ROLLING_RESTART, "runs another image")
+        yield Change("the image", Effect.ROLLING_RESTART, "is not the one it was started from", number)
     if not instance.answers:
-        yield Change(what, Effect.ROLLING_RESTART, "does not answer at its console")
+        yield Change("the console", Effect.ROLLING_RESTART, "does not answer", number)
         return
+    if any(instance.config.get(name) != wanted.pgbouncer[name] for name in _RELEASED):
+        yield Change("the files", Effect.RELOAD, "are not the ones it has read", number)
     for name, shown in instance.config.items():
         text = wanted.pgbouncer.get(name, instance.defaults[name])
         if name in _GIVEN or name not in settings.known("pgbouncer") or settings.same("pgbouncer", name, text, shown):
             continue
         if settings.get("pgbouncer", name).reloadable:
-            yield Change(f"{what}: {name}", Effect.RELOAD, f"{shown!r} becomes {text!r}")
+            yield Change(name, Effect.RELOAD, f"{shown!r} becomes {text!r}", number)
         else:
-            yield Change(f"{what}: {name}", Effect.ROLLING_RESTART, f"{shown!r} becomes {text!r}, read at start only")
+            yield Change(name, Effect.ROLLING_RESTART, f"{shown!r} becomes {text!r}, read at start only", number)
     for name in sorted(set(databases) | (set(instance.databases) - {"pgbouncer"})):
         if name not in databases:
             # An engine with a `*` entry makes databases as clients ask for them.
             if "*" not in databases:
-                yield Change(f"{what}: database {name}", Effect.RELOAD, "is not wanted")
+                yield Change(f"database {name}", Effect.RELOAD, "is not wanted", number)
         elif name != "*" and (why := _database_differs(databases[name], instance.databases.get(name))):
-            yield Change(f"{what}: database {name}", Effect.RELOAD, why)
+            yield Change(f"database {name}", Effect.RELOAD, why, number)
 
 
-_GIVEN = frozenset({"conffile", "verbose"})
-"""What SHOW CONFIG shows of the command line, not of the file."""
+_RELEASED = ("auth_file", "auth_hba_file")
+"""Settings whose paths name the release that the process has read."""
+
+_GIVEN = frozenset({"conffile", "verbose", *_RELEASED})
+"""What SHOW CONFIG shows of the command line, not of the file, and what is compared by itself."""
 
 _SHOWN = {"host": "host", "port": "port", "dbname": "database", "pool_size": "pool_size", "pool_mode": "pool_mode"}
 """Keys of a connect string and their columns in SHOW DATABASES."""

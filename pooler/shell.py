@@ -54,6 +54,8 @@ def apply(pooler: Pooler, plan: Plan, release: str) -> str:
     """Carry out a plan, then print what `read` prints. When the engine refuses, the old files are back in force."""
     steps = [_FUNCTIONS.replace("@PORT@", str(pooler.port)).replace("@RELEASES@", RELEASES)]
     steps += [f"put {shlex.quote(file.path)}" for file in plan.write]
+    if plan.delete:
+        steps += [f"rm -f {' '.join(plan.delete)} /etc/systemd/system/sockets.target.wants/pgbouncer@*.socket"]
     if plan.units:
         steps += [f"systemd-tmpfiles --create {TMPFILES}", f"/usr/lib/systemd/systemd-sysctl {SYSCTL} || :"]
         steps += [f"enable {console}" for console in pooler.consoles]
@@ -63,8 +65,12 @@ def apply(pooler: Pooler, plan: Plan, release: str) -> str:
         steps += [f"switch {release}"]
     steps += [f"reload {console}" for console in plan.reload]
     steps += [f"stop {console}" for console in plan.remove]
-    steps += [f"start {console}" for console in plan.start]
-    steps += [f"stop {console}; start {console}" for console in plan.restart]
+    if plan.together:
+        steps += [f"stop {console}" for console in plan.restart]
+        steps += [f"start {console}" for console in (*plan.restart, *plan.start)]
+    else:
+        steps += [f"start {console}" for console in plan.start]
+        steps += [f"stop {console}; start {console}" for console in plan.restart]
     steps += ["tidy"]
     return "\n".join(steps) + read(pooler)
 

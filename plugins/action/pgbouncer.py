@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from ...pooler import bundle, diff, observed, plan, shell
@@ -39,7 +39,7 @@ class ActionModule(PoolerAction):
         after = _observe(answer)
         left = plan.plan(pooler, wanted, replace(after, leader=before.leader))
         if left.changes:
-            differences = "\n".join(f"{change.what}: {change.why}" for change in left.changes)
+            differences = "\n".join(str(change) for change in left.changes)
             raise HostError(f"{host.name}: after the change, the host still differs from the plan:\n{differences}")
         return _result(pooler, todo, after, host) | {key: result[key] for key in ("diff", "warnings") if key in result}
 

@@ -188,7 +188,7 @@ effects:
   type: list
   elements: dict
   returned: always
-  sample: [{what: "instance 50001: default_pool_size", effect: reload, why: "'20' becomes '30'"}]
+  sample: [{instance: 50001, what: default_pool_size, effect: reload, why: "'20' becomes '30'"}]
 steps:
   description: What was done, or in check mode would be, in order.
   type: list

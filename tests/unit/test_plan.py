@@ -40,6 +40,7 @@ def converged(wanted: Pooler, made: Bundle) -> Observed:
             console: Instance(
                 console,
                 active=True,
+                socket=wanted.dispatch == "socket",
                 unit_digest=made.unit_digest,
                 image_id=IMAGE,
                 config=DEFAULTS | _ini(made, console).pgbouncer,
@@ -148,6 +149,22 @@ def test_a_file_changed_by_hand_is_written_again(found: FoundFile) -> None:
         found = replace(found, content=made.release_files[0].content)
     todo = plan(wanted, made, replace(observed, files=dict(observed.files) | {path: found}))
     assert [file.path for file in todo.write] == [path]
+
+
+def test_who_opens_the_port_cannot_change_one_instance_after_the_other() -> None:
+    todo = changed(pooler(), pooler(dispatch="engine"))
+    assert todo.effect == Effect.DISRUPTIVE
+    assert todo.together
+    assert todo.delete == ("/etc/systemd/system/pgbouncer@.socket",)
+
+
+def test_an_instance_whose_socket_unit_is_gone_is_restarted() -> None:
+    wanted = pooler()
+    made = bundle.build(wanted, FACTS)
+    observed = converged(wanted, made)
+    bare = replace(observed.instances[50001], socket=False)
+    todo = plan(wanted, made, replace(observed, instances=dict(observed.instances) | {50001: bare}))
+    assert todo.restart == (50001,)
 
 
 def test_a_dead_instance_is_started_and_its_neighbour_left_alone() -> None:
