@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import hosts, life, network, requirements, spec, state
+from . import hosts, images, life, network, requirements, spec, state
 from .errors import LabError
 
 
@@ -25,6 +25,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _act(chosen: argparse.Namespace) -> None:
     match chosen.action:
+        case "prepare":
+            life.prepare()
+        case "image-root":
+            print(images.image(chosen.name).root)
+        case "image-archive":
+            print(images.pooler.archive())
         case "up":
             life.up(spec.load(chosen.file))
         case "down":
@@ -68,6 +74,10 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.lab", description=__doc__)
     actions = parser.add_subparsers(dest="action", required=True)
 
+    actions.add_parser("prepare", help="build the host root and all images, or find them in the cache")
+    action = actions.add_parser("image-root", help="print where an image's files lie as a plain directory")
+    action.add_argument("name")
+    actions.add_parser("image-archive", help="print where the pooler image's OCI archive is")
     action = actions.add_parser("up", help="boot the lab that a YAML file describes")
     action.add_argument("file", type=Path)
     action = actions.add_parser("down", help="remove every trace of a lab")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -25,9 +26,13 @@ _LEAN = [
 
 @dataclass(frozen=True)
 class Recipe:
-    """A tree: packages, then `files` (absolute path to text), then `script` (sh, run inside the tree)."""
+    """A tree: packages, then `files` (absolute path to text), then `script` (sh, run inside the tree).
+
+    `before` is sh as well, run when only the essential packages are there.
+    """
 
     packages: tuple[str, ...]
+    before: str = ""
     files: dict[str, str] = field(default_factory=dict)
     script: str = ""
 
@@ -49,6 +54,8 @@ def _mmdebstrap(target: Path, recipe: Recipe) -> None:
     command += [f"--aptopt={option}" for option in _apt_options()]
     if recipe.packages:
         command += [f"--include={','.join(recipe.packages)}"]
+    if recipe.before:
+        command += [f'--essential-hook=chroot "$1" sh -euc {shlex.quote(recipe.before)}']
     run([*command, "--format=directory", SUITE, str(target), *_sources()])
     for path, text in recipe.files.items():
         place = target / path.lstrip("/")

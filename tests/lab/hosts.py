@@ -29,11 +29,17 @@ exec systemd-nspawn "$@"
 """
 
 
-def prepare(lab: LabSpec, host: HostSpec, authorized_key: str) -> str:
-    """Give the host an empty disk and its identity. Returns the public key it will show to ssh."""
+def prepare(lab: LabSpec, host: HostSpec, authorized_key: str, root: Path, stores: Mapping[str, Path]) -> str:
+    """Give the host an empty disk over `root`, its images and its identity. Returns the public key it shows to ssh.
+
+    `stores`: image name to the directory of its additional image store.
+    """
     disk = Paths(lab.name).host(host.name)
-    for directory in ("upper/etc/ssh", "upper/etc/containers", "work", "root", "containers"):
+    for directory in ("upper/etc/ssh", "upper/etc/containers", "work", "root", "containers", "images"):
         (disk / directory).mkdir(parents=True)
+    (disk / "lower").symlink_to(root)
+    for name in host.images:
+        (disk / "images" / name).symlink_to(stores[name])
     etc = disk / "upper/etc"
     (etc / "hostname").write_text(f"{host.name}\n")
     (etc / "hosts").write_text(network.hosts_file(lab))
@@ -44,11 +50,10 @@ def prepare(lab: LabSpec, host: HostSpec, authorized_key: str) -> str:
     return (etc / "ssh/ssh_host_ed25519_key.pub").read_text()
 
 
-def boot(lab: LabSpec, hosts: Iterable[HostSpec], root: Path, stores: Mapping[str, Path]) -> None:
-    """Connect and boot hosts side by side; returns when systemd in each says that it is ready.
+def boot(lab: LabSpec, hosts: Iterable[HostSpec]) -> None:
+    """Connect and boot prepared hosts side by side; returns when systemd in each says that it is ready.
 
-    `stores`: image name to the directory of its additional image store. Raises LabError with the end of the
-    console's log when a host dies or does not become ready in time.
+    Raises LabError with the end of the console's log when a host dies or does not become ready in time.
     """
     with ExitStack() as stack:
         selector = stack.enter_context(selectors.DefaultSelector())
@@ -59,7 +64,7 @@ def boot(lab: LabSpec, hosts: Iterable[HostSpec], root: Path, stores: Mapping[st
             place.unlink(missing_ok=True)
             ready.bind(str(place))
             stack.callback(place.unlink)
-            process = _start(lab, host, root, {name: stores[name] for name in host.images}, place)
+            process = _start(lab, host, place)
             selector.register(ready, selectors.EVENT_READ, host)
             watch = stack.enter_context(os.fdopen(os.pidfd_open(process.pid)))
             selector.register(watch, selectors.EVENT_READ, host)
@@ -80,9 +85,7 @@ def enter(lab: str, host: str, command: list[str]) -> list[str]:
     return ["nsenter", "-t", str(leader), "-m", "-u", "-i", "-n", "-p", "-C", "-r", "-w", "--", *command]
 
 
-def _start(
-    lab: LabSpec, host: HostSpec, root: Path, stores: Mapping[str, Path], ready: Path
-) -> subprocess.Popen[bytes]:
+def _start(lab: LabSpec, host: HostSpec, ready: Path) -> subprocess.Popen[bytes]:
     paths = Paths(lab.name)
     disk = paths.host(host.name)
     cgroup = cgroups.host_cgroup(lab.name, host.name)
@@ -104,14 +107,14 @@ def _start(
         "--link-journal=no",
         f"--hostname={host.name}",
         f"--bind={disk / 'containers'}:/var/lib/containers",
-        *(f"--bind-ro={store}:{_STORES}/{name}" for name, store in stores.items()),
+        *(f"--bind-ro={disk / 'images' / name}:{_STORES}/{name}" for name in host.images),
     ]
     if host.cpus:
         options.append(f"--cpu-affinity={host.cpus}")
     environment = {
         **os.environ,
         "CGROUP": str(cgroup),
-        "LOWER": str(root),
+        "LOWER": str((disk / "lower").resolve()),
         "DISK": str(disk),
         "NOTIFY_SOCKET": str(ready),
         "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1",

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from . import access, cache, cgroups, hosts, network, requirements, roots, state
+from collections.abc import Mapping
+from pathlib import Path
+
+from . import access, cache, cgroups, hosts, images, network, requirements, roots, state
 from .command import progress, say
 from .errors import LabError
-from .spec import LabSpec
+from .spec import IMAGES, LabSpec
 from .state import Paths
+
+
+def prepare() -> None:
+    """Build, or find in the cache, what every lab is made of."""
+    requirements.check()
+    roots.host_root()
+    images.stores(IMAGES)
 
 
 def up(lab: LabSpec) -> None:
@@ -15,7 +25,7 @@ def up(lab: LabSpec) -> None:
     Raises LabError when a lab of this name, but described otherwise, is up.
     """
     requirements.check()
-    root = roots.host_root()
+    root, stores = roots.host_root(), images.stores(name for host in lab.hosts for name in host.images)
     with cache.locked(f"lab-{lab.name}"):
         if _is_up(lab.name):
             if state.read_spec(lab.name) != lab:
@@ -28,8 +38,8 @@ def up(lab: LabSpec) -> None:
         names = ", ".join(host.name for host in lab.hosts)
         with progress(f"booting {names}"):
             try:
-                _create(lab)
-                hosts.boot(lab, lab.hosts, root, {})
+                _create(lab, root, stores)
+                hosts.boot(lab, lab.hosts)
             except BaseException:
                 _destroy(lab.name)
                 raise
@@ -61,7 +71,7 @@ def boot(name: str, host: str) -> None:
     if is_running(name, lab.host(host).name):
         raise LabError(f"host {host} is running")
     hosts.kill(name, host)  # what a host that halted by itself left
-    hosts.boot(lab, [lab.host(host)], roots.host_root(), {})
+    hosts.boot(lab, [lab.host(host)])
 
 
 def is_running(name: str, host: str) -> bool:
@@ -72,14 +82,14 @@ def _is_up(name: str) -> bool:
     return Paths(name).spec.exists() and network.lab_namespace(name) in network.namespaces()
 
 
-def _create(lab: LabSpec) -> None:
+def _create(lab: LabSpec, root: Path, stores: Mapping[str, Path]) -> None:
     paths = Paths(lab.name)
     paths.directory.mkdir(parents=True)
     paths.directory.chmod(0o700)
     paths.run.mkdir(mode=0o700)
     access.new_key(str(paths.key), f"lab {lab.name}")
     authorized = paths.key.with_suffix(".pub").read_text()
-    access.write(lab, {host.name: hosts.prepare(lab, host, authorized) for host in lab.hosts})
+    access.write(lab, {host.name: hosts.prepare(lab, host, authorized, root, stores) for host in lab.hosts})
     network.create(lab)
 
 

@@ -57,7 +57,7 @@ systemctl set-default multi-user.target
 
 def host_root() -> Path:
     """The read-only root directory that all hosts share as the lower layer of their overlay."""
-    root = debian.tree("host", debian.Recipe(PACKAGES, FILES, SCRIPT))
+    root = debian.tree("host", debian.Recipe(PACKAGES, files=FILES, script=SCRIPT))
     if found := [str(file) for file in root.glob("usr/bin/python3*")]:
         raise LabError(f"the host root has Python ({found[0]}): hosts must be as bare as Fedora CoreOS")
     return root

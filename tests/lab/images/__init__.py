@@ -1,0 +1,31 @@
+"""The lab's container images, built from Debian packages or from the project's own Containerfile.
+
+Each image has a store of its own, which hosts find as an additional image store, and a plain root directory, from
+which its programs can be run without podman. Both are cached by the content of what they are made from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from ..errors import LabError
+from . import etcd, pooler, spilo
+from .image import Image
+
+_IMAGES: Mapping[str, Callable[[], Image]] = {"etcd": etcd.image, "spilo": spilo.image, "pooler": pooler.image}
+
+
+def image(name: str) -> Image:
+    """The image, built when it is not in the cache. Raises LabError for an unknown name."""
+    if name not in _IMAGES:
+        raise LabError(f"there is no image {name!r} (there are {', '.join(_IMAGES)})")
+    return _IMAGES[name]()
+
+
+def stores(names: Iterable[str]) -> dict[str, Path]:
+    """Image name to its store; what is missing is built side by side."""
+    wanted = sorted(set(names))
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        return dict(zip(wanted, pool.map(lambda name: image(name).store, wanted), strict=True))

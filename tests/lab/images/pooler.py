@@ -1,0 +1,63 @@
+"""The project's own image, built from its very Containerfile over a base made of Debian packages."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from .. import cache, debian
+from ..command import progress, run
+from .image import Image, opened
+
+_SOURCE = Path(__file__).parents[3] / "pooler"
+_BASE = "docker.io/library/debian:trixie-slim"
+
+
+def reference() -> str:
+    """The image's name, with the package's version as tag."""
+    match = re.search(r'__version__ = "(.+)"', (_SOURCE / "__init__.py").read_text())
+    assert match, "pooler/__init__.py has no __version__"
+    return f"localhost/pgfleet/pooler:{match[1]}"
+
+
+def image() -> Image:
+    built = _built()
+    return Image(reference(), built / "store", built / "root")
+
+
+def archive() -> Path:
+    """The image as an OCI archive, as `podman load` reads it."""
+    return _built() / "pooler.tar"
+
+
+def _built() -> Path:
+    base = debian.tree("base", debian.Recipe(packages=()))
+    sources = [path for path in sorted(_SOURCE.rglob("*")) if path.is_file() and "__pycache__" not in path.parts]
+    recipe = [base.parent.name, reference(), {str(path.relative_to(_SOURCE)): path.read_text() for path in sources}]
+
+    def build(unfinished: Path) -> None:
+        with progress(f"building {reference()} from pooler/Containerfile (half a minute)"):
+            _build(base, unfinished)
+
+    return cache.entry("pooler", recipe, build)
+
+
+def _build(base: Path, place: Path) -> None:
+    archive, work = place / "pooler.tar", place / "work"
+    with opened(work) as store:
+        store.import_root(base, _BASE, [])
+        run(
+            [
+                *store.podman,
+                *("build", "--isolation=chroot", "--pull=never", "--format=oci", f"--tag={reference()}", str(_SOURCE)),
+            ],
+            # What podman copies while it builds is large; and the machine's proxies must reach apt in there.
+            env={**os.environ, "TMPDIR": str(place)},
+        )
+        run([*store.podman, "save", "--quiet", "--format=oci-archive", f"--output={archive}", reference()])
+        mounted = run([*store.podman, "image", "mount", reference()]).stdout.strip()
+        run(["cp", "--archive", mounted, str(place / "root")])
+    cache.remove(work)
+    with opened(place / "store") as store:
+        run([*store.podman, "load", "--quiet", f"--input={archive}"])
