@@ -53,7 +53,7 @@ def psql() -> int:
 
 
 def password() -> str:
-    return str(yaml.safe_load(VARIABLES.read_text())["spilo_users"][0]["password"])
+    return str(yaml.safe_load(VARIABLES.read_text())["postgresql_users"][0]["password"])
 
 
 def in_the_lab() -> list[str]:
@@ -78,8 +78,8 @@ def _variables() -> dict[str, object]:
     """What a newcomer writes: databases, users, and a passphrase for the authority's key."""
     return {
         "pgbouncer_databases": [{"name": "app", "pool_size": 10}],
-        "spilo_databases": [{"name": "app", "owner": "app"}],
-        "spilo_users": [{"name": "app", "password": secrets.token_urlsafe(16)}],
+        "postgresql_databases": [{"name": "app", "owner": "app"}],
+        "postgresql_users": [{"name": "app", "password": secrets.token_urlsafe(16)}],
         "spilo_image": "localhost/lab/spilo:17",
         "etcd_image": "localhost/lab/etcd:3.5",
         "certificates_authority_directory": str(AUTHORITY),

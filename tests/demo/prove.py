@@ -27,7 +27,9 @@ async def prove() -> None:
         )
         after = await first.fetchval("SELECT count(*) FROM visit")
         backends = await first.fetchval("SELECT count(*) FROM pg_stat_activity WHERE usename = current_user")
-        print(f"\n{after - before} rows written and read back by {CONNECTIONS} clients on {backends} server connections")
+        print(
+            f"\n{after - before} rows written and read back by {CONNECTIONS} clients on {backends} server connections"
+        )
         for instance in INSTANCES:
             print(f"  instance {instance} serves {_clients(instance)} of them")
         if after - before != CONNECTIONS:
