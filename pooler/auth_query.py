@@ -93,7 +93,7 @@ def repair_sql(wanted: AuthQuery, observed: Mapping[str, Any]) -> str:
         return ""
     _refuse((*obstacles(observed), *_untouchable(wanted, observed)))
     steps = dict.fromkeys(step for finding in findings for step in finding.steps)
-    ordered = [text for _, text in sorted(steps, key=lambda step: step[0])]
+    ordered = [text for _order, text in sorted(steps, key=lambda step: step[0])]
     quiet = QUIET if wanted.login == "verifier" else ""
     return _transaction([*filter(None, [quiet]), *ordered])
 
@@ -229,7 +229,7 @@ def _function_findings(wanted: AuthQuery, observed: Mapping[str, Any]) -> Iterab
             step = (_Phase.DROP, f"DROP ROUTINE {_function(wanted)}({types});")
             yield _finding(f"{what}: overload", f"({types})", "none", step)
     have = _ours(observed)
-    reshaped = have is None or any(have[key] != value for key, _, value in _SHAPE)
+    reshaped = have is None or any(have[key] != value for key, _name, value in _SHAPE)
     # Never OR REPLACE for a function that is not there: what somebody else may have made meanwhile must not be kept.
     create = (_Phase.CREATE, _definition(wanted, "CREATE" if reshaped else "CREATE OR REPLACE"))
     owned = (_Phase.OWNER, f"ALTER {place} OWNER TO {identifier(owner)};")

@@ -47,7 +47,7 @@ def _settings(lines: list[ini.Line], name: str, version: Version) -> Iterator[Pr
 
 def _setting(section: str, key: str, text: str, place: str, version: Version) -> Iterator[Problem]:
     refused = settings.refused(section, key, text, version)
-    _, problems = settings.check(section, key, text, place=place, version=version)
+    _text, problems = settings.check(section, key, text, place=place, version=version)
     for problem in [refused] if refused else problems:
         what = problem.what if key in problem.what else f"{key}: {problem.what}"
         yield Problem(place, what, problem.remedy)

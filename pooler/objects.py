@@ -124,8 +124,8 @@ def differences(
 ) -> tuple[Difference, ...]:
     """What `statements` would change. Raises InvalidError when a name stands for what is not ours to change."""
     _check(roles, databases, observed)
-    found = [difference for role in roles for difference, _ in _role_findings(role, observed)]
-    found += [difference for database in databases for difference, _ in _database_findings(database, observed)]
+    found = [difference for role in roles for difference, _statement in _role_findings(role, observed)]
+    found += [difference for database in databases for difference, _statement in _database_findings(database, observed)]
     return tuple(found)
 
 
@@ -139,8 +139,10 @@ def statements(
     """
     _refuse(obstacles(observed))
     _check(roles, databases, observed)
-    of_roles = tuple(statement for role in roles for _, statement in _role_findings(role, observed))
-    of_databases = tuple(statement for database in databases for _, statement in _database_findings(database, observed))
+    of_roles = tuple(statement for role in roles for _difference, statement in _role_findings(role, observed))
+    of_databases = tuple(
+        statement for database in databases for _difference, statement in _database_findings(database, observed)
+    )
     return ((_transaction(of_roles, QUIET),) if of_roles else ()) + of_databases
 
 

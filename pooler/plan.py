@@ -11,7 +11,7 @@ from .bundle import Bundle
 from .files import File
 from .model import Pooler
 from .observed import Instance, Observed
-from .units import CONTAINER, SOCKET
+from .units import SOCKET
 
 
 class Effect(IntEnum):

@@ -58,7 +58,7 @@ section ready
 
 def observe(sections: Mapping[str, str], archive: bytes) -> Observed:
     """What `read` printed; `archive` is the decoded section `files`."""
-    image, _, label = sections["container"].strip().partition(" ")
+    image, _blank, label = sections["container"].strip().partition(" ")
     return Observed(
         files=files(archive),
         directories=dict(_directory(line) for line in sections["directories"].splitlines() if line),
@@ -168,7 +168,7 @@ journal() {{  # the trouble, the last answer, then what the unit said, or why th
   echo "{name} $1; its last words:" >&2
   [ ! -f "$staging/answer" ] || tail -n 3 "$staging/answer" >&2
   if systemctl cat {service} >/dev/null 2>&1
-  then journalctl --quiet --no-pager --output=cat --lines=7 --unit {service} >&2
+  then journalctl --quiet --no-pager --output=cat --lines=7 _SYSTEMD_UNIT={service} >&2
   else /usr/lib/systemd/system-generators/podman-system-generator --dryrun 2>&1 >/dev/null | tail -n 7 >&2
   fi
 }}

@@ -48,6 +48,6 @@ EXAMPLES = r"""
 RETURN = r"""
 archive:
   description: The archive on the controller.
-  type: path
+  type: str
   returned: always
 """

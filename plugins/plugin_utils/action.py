@@ -67,7 +67,7 @@ def argument_spec(module: str, secret: frozenset[str] = frozenset()) -> dict[str
     documentation = yaml.safe_load(importlib.import_module(f"{package}.modules.{module}").DOCUMENTATION)
     options = dict(documentation.get("options", {}))
     for name in documentation.get("extends_documentation_fragment", []):
-        fragment, _, part = name.removeprefix("pgfleet.pooler.").partition(".")
+        fragment, _dot, part = name.removeprefix("pgfleet.pooler.").partition(".")
         fragments = importlib.import_module(f"{package}.doc_fragments.{fragment}").ModuleDocFragment
         options |= yaml.safe_load(getattr(fragments, part.upper() or "DOCUMENTATION"))["options"]
     return _spec(options, secret)
