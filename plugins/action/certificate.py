@@ -61,7 +61,7 @@ class ActionModule(PoolerAction):
         issued: dict[str, certificates.Leaf] = {}
         if due and authority is not None:
             signer = files.authority(passphrase)
-            issued = {leaf.directory: certificates.issue(signer, leaf.request, now) for leaf in due}
+            issued = {leaf.directory: _issued(signer, leaf, now) for leaf in due}
         if due and not self.check:
             placing = leaves.place((leaf.directory, issued[leaf.directory].serial_hex) for leaf in due)
             content = [
@@ -135,6 +135,14 @@ def _cases(wanted: Sequence[_Wanted], answer: Answer, authority: str | None, now
     ]
 
 
+def _issued(signer: certificates.Authority, leaf: _Wanted, now: datetime) -> certificates.Leaf:
+    try:
+        return certificates.issue(signer, leaf.request, now)
+    except InvalidError as error:
+        place = f"leaf {leaf.directory}"
+        raise InvalidError([Problem(place, problem.what, problem.remedy) for problem in error.problems]) from None
+
+
 def _reasons(wanted: _Wanted, found: FoundLeaf, authority: str | None, now: datetime) -> list[str]:
     if not found.serial:
         return ["there is none"]
@@ -143,7 +151,7 @@ def _reasons(wanted: _Wanted, found: FoundLeaf, authority: str | None, now: date
         return [*reasons, "there is no authority yet"]
     state = found.state()
     if state is None:
-        return [*reasons, "tls.crt holds no certificate"]
+        return reasons or ["tls.crt holds no certificate"]
     if why := certificates.due(state, wanted.request, authority, now):
         reasons.append(why)
     if found.authority.strip() != authority.strip():
@@ -163,21 +171,23 @@ def _result(before: _Case, after: _Case) -> dict[str, Any]:
 
 
 def _diff(case: _Case, issued: certificates.Leaf | None) -> dict[str, str]:
-    state = case.found.state()
+    before, after = case.found.state(), certificates.inspect(issued.certificate_pem) if issued else None
     return {
-        "before": _text(state) if state else "",
-        "after": (_text(certificates.inspect(issued.certificate_pem)) if issued else "")
-        + f"issued because: {'; '.join(case.reasons)}\n",
+        "before": _text(before, before) if before else "",
+        "after": _text(case.wanted.request, after) + f"issued because: {'; '.join(case.reasons)}\n",
         "before_header": f"{case.wanted.directory}/current",
         "after_header": f"{case.wanted.directory}/current",
     }
 
 
-def _text(state: certificates.LeafState) -> str:
-    return (
-        f"serial: {state.serial_hex}\n"
-        f"common name: {state.common_name}\n"
-        f"names: {', '.join((*state.dns_names, *state.addresses))}\n"
-        f"usages: {', '.join(sorted(state.usages))}\n"
-        f"valid: {state.not_before.isoformat()} to {state.not_after.isoformat()}\n"
+def _text(names: certificates.LeafState | certificates.LeafRequest, state: certificates.LeafState | None) -> str:
+    """Serial and life are unknown as long as there is no authority."""
+    text = (
+        f"common name: {names.common_name}\n"
+        f"names: {', '.join(sorted({*names.dns_names, *names.addresses})) or 'none'}\n"
+        f"usages: {', '.join(sorted(names.usages))}\n"
     )
+    if state is None:
+        return text
+    life = f"valid: {state.not_before.isoformat()} to {state.not_after.isoformat()}\n"
+    return f"serial: {state.serial_hex}\n{text}{life}"

@@ -66,7 +66,7 @@ class AuthorityFiles:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Makes the directory and keeps the tasks of other hosts out of it, so that one authority is made, not several."""
+        """Makes the directory, and keeps the tasks of other hosts out meanwhile, so that just one authority is made."""
         try:
             self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             handle = os.open(self.directory, os.O_RDONLY)

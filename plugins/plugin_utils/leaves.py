@@ -109,15 +109,24 @@ leaf() {  # number directory
 }
 """
 
-# A serial's directory is complete before it gets its name. Nothing but directories of leaves is ever removed.
-_PLACE = """
+# Nothing but what holds a leaf, or half of one, is ever removed.
+_IS_LEAF = """
+is_leaf() {  # directory
+  [ -f "$1/tls.key" ] || [ -f "$1/tls.crt" ]
+}
+"""
+
+# A serial's directory is complete before it gets its name.
+_PLACE = (
+    _IS_LEAF
+    + """
 umask 022
 place() {  # directory serial
   mkdir -p "$1"
   before=$(readlink "$1/current" || :)
   rm -rf "$1"/.leaf.*
   mkdir "$1/.leaf.$2"
-  cp -p "files$1/$2/"* "$1/.leaf.$2/"
+  cp --preserve=mode,ownership "files$1/$2/"* "$1/.leaf.$2/"
   sync "$1/.leaf.$2/"* "$1/.leaf.$2"
   mv -T "$1/.leaf.$2" "$1/$2"
   ln -sfn "$2" "$1/.leaf.current"
@@ -126,26 +135,34 @@ place() {  # directory serial
   for old in "$1"/*/; do
     old=${old%/}
     case ${old##*/} in "$2"|"$before"|current) continue ;; esac
-    [ ! -f "$old/tls.crt" ] || rm -rf "$old"
+    ! is_leaf "$old" || rm -rf "$old"
   done
 }
 """
+)
 
-_INVENTORY = """
+_INVENTORY = (
+    _IS_LEAF
+    + """
 section leaves
 list() {  # directory
   for leaf in "$1"/*/; do
-    [ ! -f "$leaf/tls.crt" ] || [ "$leaf" = "$1/current/" ] || printf '%s\\n' "${leaf%/}"
+    case $leaf in */current/) continue ;; esac
+    ! is_leaf "$leaf" || printf '%s\\n' "${leaf%/}"
   done
 }
 """
+)
 
-_REMOVE = """
+_REMOVE = (
+    _IS_LEAF
+    + """
 clear() {  # directory
   [ -d "$1" ] || return 0
   rm -f "$1/current"
   rm -rf "$1"/.leaf.*
-  for old in "$1"/*/; do [ ! -f "$old/tls.crt" ] || rm -rf "${old%/}"; done
+  for old in "$1"/*/; do ! is_leaf "$old" || rm -rf "${old%/}"; done
   rmdir "$1" 2>/dev/null || :
 }
 """
+)
