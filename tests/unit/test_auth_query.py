@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pooler import scram
+from pooler import objects, scram
 from pooler.auth_query import AuthQuery, audit_sql, differences, query, removal_sql, repair_sql
 from pooler.errors import InvalidError
 from pooler.sql import identifier
@@ -249,6 +249,42 @@ def test_no_name_breaks_out_of_a_statement(name: str, schema: str, called: str) 
     assert skeleton(removal_sql(wanted, sound(wanted))) == skeleton(removal_sql(WANTED, sound()))
     assert skeleton(body(wanted)) == skeleton(body(WANTED))
     assert differences(wanted, sound(wanted)) == ()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        audit_sql(WANTED),
+        objects.audit_sql((objects.Role("a", "x"),), (objects.DatabaseObject("b", "c"),)),
+        body(WANTED),
+    ],
+    ids=["auth_query", "objects", "function"],
+)
+def test_what_runs_as_a_superuser_finds_nothing_by_the_search_path(text: str) -> None:
+    bare_text = skeleton(text)
+    called = re.findall(r"([\w.\"]+) ?\(", bare_text)
+    words = {
+        "AND",
+        "ANY",
+        "AS",
+        "BY",
+        "CASE",
+        "COALESCE",
+        "FROM",
+        "NOT",
+        "OPERATOR",
+        "SELECT",
+        "WHEN",
+        "WHERE",
+        "c",
+        "u",
+    }
+    assert {name for name in called if not name.startswith("pg_catalog.")} <= words
+    assert set(re.findall(r"(?:FROM|JOIN|LATERAL) (\w+)", bare_text)) <= {"pg_catalog", "LATERAL"}
+    assert set(re.findall(r"::(\w+)", bare_text)) <= {"pg_catalog"}
+    without = re.sub(r"OPERATOR\(pg_catalog\.\S+\)|count\(\*\)", "", bare_text)
+    assert not re.findall(r"[-+*/<>=~!@#%^&|`?]", without)
+    assert not re.findall(r"\b(?:IN|LIKE|USING|BETWEEN|DISTINCT|NULLIF|CASE \w+ WHEN)\b", without)
 
 
 def skeleton(text: str) -> str:

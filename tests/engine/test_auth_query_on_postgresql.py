@@ -1,0 +1,684 @@
+"""auth_query and objects on a real PostgreSQL: what is broken by hand is found and repaired, and attacks gain nothing.
+
+Each attack is also run against the functions that guides usually give, where it must succeed: else it proves nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from pooler import objects, scram
+from pooler.auth_query import AuthQuery, audit_sql, differences, query, removal_sql, repair_sql
+from pooler.errors import InvalidError
+from pooler.objects import DatabaseObject, Role
+from pooler.sql import identifier, literal
+
+from .trial import postgresql
+
+Json = dict[str, Any]
+Connection = psycopg.Connection[Any]
+WANTED = AuthQuery()
+GET_AUTH = "pgbouncer.get_auth(text)"
+PASSWORD = secrets.token_urlsafe()
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running server with its socket in `place`: postgres needs no password, all others do."""
+
+    place: Path
+
+    def connect(self, user: str = "postgres", dbname: str = "postgres", **more: Any) -> Connection:
+        return psycopg.connect(host=str(self.place), user=user, dbname=dbname, autocommit=True, **more)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    place = tmp_path_factory.mktemp("pg")
+    with postgresql(place):
+        yield Server(place)
+
+
+@pytest.fixture(scope="module")
+def owner(server: Server) -> Iterator[Connection]:
+    """The superuser's connection, in a cluster with bystanders that no repair may touch."""
+    with server.connect() as connection:
+        run(
+            connection,
+            f"CREATE ROLE mallory LOGIN PASSWORD {literal(scram.verifier(PASSWORD))}",
+            "CREATE ROLE team",
+            "CREATE ROLE deputy SUPERUSER LOGIN",
+            "CREATE SCHEMA shop AUTHORIZATION mallory",
+            "CREATE TYPE shop.thing AS (a int)",
+            "GRANT USAGE ON SCHEMA shop TO PUBLIC, team",
+            "CREATE FUNCTION shop.get_auth(text) RETURNS text LANGUAGE sql AS 'SELECT $1'",
+            "GRANT EXECUTE ON FUNCTION shop.get_auth(text) TO team WITH GRANT OPTION",
+            "GRANT team TO mallory",
+        )
+        yield connection
+
+
+@pytest.fixture
+def installed(owner: Connection) -> Connection:
+    """A cluster with sound objects of ours, made anew."""
+    run(owner, "DROP SCHEMA IF EXISTS pgbouncer CASCADE", "GRANT CONNECT ON DATABASE postgres TO PUBLIC")
+    if audit(owner)["role"] is not None:
+        run(owner, "DROP OWNED BY pgbouncer", "DROP ROLE pgbouncer")
+    assert repair(owner) != ""
+    assert repair(owner) == ""
+    return owner
+
+
+def run(connection: Connection, *statements: str) -> None:
+    for statement in statements:
+        connection.execute(statement.encode())
+
+
+def value(connection: Connection, statement: str, *values: object) -> Any:
+    row = connection.execute(statement.encode(), values or None).fetchone()
+    return None if row is None else row[0]
+
+
+def audit(connection: Connection, wanted: AuthQuery = WANTED) -> Json:
+    found: Json = value(connection, audit_sql(wanted))
+    return found
+
+
+def repair(connection: Connection, wanted: AuthQuery = WANTED) -> str:
+    text = repair_sql(wanted, audit(connection, wanted))
+    if text:
+        run(connection, text)
+    return text
+
+
+def lookup(connection: Connection, user: str, wanted: AuthQuery = WANTED) -> list[tuple[Any, ...]]:
+    """As PgBouncer does it: the text of the setting, the name as a bound value."""
+    cursor = psycopg.RawCursor(connection)
+    return cursor.execute(query(wanted).encode(), [user]).fetchall()
+
+
+SNAPSHOT = """
+SELECT jsonb_build_object(
+ 'roles', (SELECT jsonb_agg(to_jsonb(r) - 'oid' || jsonb_build_object(
+     'rolvaliduntil', nullif(rolvaliduntil, 'infinity')) ORDER BY rolname) FROM pg_authid r),
+ 'memberships', (SELECT jsonb_agg(concat_ws('>', roleid::regrole, member::regrole, grantor::regrole, admin_option)
+   ORDER BY roleid::regrole::text, member::regrole::text) FROM pg_auth_members),
+ 'settings', (SELECT jsonb_agg(to_jsonb(s)) FROM pg_db_role_setting s),
+ 'schemas', (SELECT jsonb_agg(jsonb_build_object('name', nspname, 'owner', nspowner::regrole,
+     'acl', (SELECT jsonb_agg(i::text ORDER BY i::text) FROM aclexplode(coalesce(nspacl, acldefault('n', nspowner))) i))
+   ORDER BY nspname) FROM pg_namespace WHERE nspname !~ '^pg_(temp|toast)'),
+ 'functions', (SELECT jsonb_agg(to_jsonb(p) - '{oid,proowner,proacl,pronamespace}'::text[] || jsonb_build_object(
+     'schema', pronamespace::regnamespace, 'owner', proowner::regrole,
+     'acl', (SELECT jsonb_agg(i::text ORDER BY i::text) FROM aclexplode(coalesce(proacl, acldefault('f', proowner))) i))
+   ORDER BY pronamespace::regnamespace::text, proname, proargtypes::text)
+   FROM pg_proc p WHERE pronamespace::regnamespace::text NOT IN ('pg_catalog', 'information_schema')),
+ 'databases', (SELECT jsonb_agg(jsonb_build_object('name', datname, 'owner', datdba::regrole) ORDER BY datname)
+   FROM pg_database),
+ 'defaults', (SELECT jsonb_agg(to_jsonb(d)) FROM pg_default_acl d))
+"""
+
+
+def snapshot(connection: Connection) -> Json:
+    """All roles, memberships, settings, schemas, functions and rights, by name: what is made anew has a new oid."""
+    found: Json = value(connection, SNAPSHOT)
+    return found
+
+
+def redefined(attributes: str, body: str = "", setting: str = "SET search_path = pg_catalog, pg_temp") -> str:
+    """Our function with something else about it, replaced in place."""
+    text = body or "SELECT rolname::text, rolpassword FROM pg_catalog.pg_authid WHERE rolname = user_name"
+    return (
+        "CREATE OR REPLACE FUNCTION pgbouncer.get_auth(user_name text) RETURNS TABLE (username text, password text) "
+        f"{attributes} {setting} AS $x$ {text} $x$"
+    )
+
+
+F, S, R = "function pgbouncer.get_auth", "schema pgbouncer", "role pgbouncer"
+ALTER = f"ALTER FUNCTION {GET_AUTH}"
+RECREATE = f"DROP FUNCTION {GET_AUTH}; CREATE FUNCTION pgbouncer.get_auth"
+SAME = "LANGUAGE sql STABLE STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS"
+CLOSE = f"REVOKE ALL ON FUNCTION {GET_AUTH} FROM PUBLIC; GRANT EXECUTE ON FUNCTION {GET_AUTH} TO pgbouncer"
+
+BROKEN: dict[str, tuple[str, set[str]]] = {
+    "superuser": ("ALTER ROLE pgbouncer SUPERUSER", {f"{R}: superuser"}),
+    "createdb": ("ALTER ROLE pgbouncer CREATEDB", {f"{R}: createdb"}),
+    "createrole": ("ALTER ROLE pgbouncer CREATEROLE", {f"{R}: createrole"}),
+    "inherit": ("ALTER ROLE pgbouncer INHERIT", {f"{R}: inherit"}),
+    "replication": ("ALTER ROLE pgbouncer REPLICATION", {f"{R}: replication"}),
+    "bypassrls": ("ALTER ROLE pgbouncer BYPASSRLS", {f"{R}: bypassrls"}),
+    "connection limit": ("ALTER ROLE pgbouncer CONNECTION LIMIT 0", {f"{R}: connection limit"}),
+    "expired": ("ALTER ROLE pgbouncer VALID UNTIL '2001-01-01'", {f"{R}: valid until"}),
+    "password": ("ALTER ROLE pgbouncer PASSWORD 'guessed'", {f"{R}: password"}),
+    "no login": ("ALTER ROLE pgbouncer NOLOGIN", {f"{R}: login"}),
+    "setting": ("ALTER ROLE pgbouncer SET role = 'team'", {f"{R}: setting"}),
+    "setting in a database": (
+        "ALTER ROLE pgbouncer IN DATABASE postgres SET search_path = shop; "
+        "ALTER ROLE pgbouncer IN DATABASE postgres SET work_mem = '1GB'",
+        {f"{R}: setting in database postgres"},
+    ),
+    "member of a role": ("GRANT pg_read_all_data TO pgbouncer", {f"{R}: member of"}),
+    "member by another grantor": (
+        "GRANT team TO deputy WITH ADMIN OPTION; SET ROLE deputy; GRANT team TO pgbouncer; RESET ROLE",
+        {f"{R}: member of"},
+    ),
+    "has a member": ("GRANT pgbouncer TO mallory", {f"{R}: has the member"}),
+    "schema owner": ("ALTER SCHEMA pgbouncer OWNER TO mallory", {f"{S}: owner"}),
+    "schema owned by the role": (
+        "ALTER SCHEMA pgbouncer OWNER TO pgbouncer",
+        {f"{S}: owner", f"{S}: USAGE for pgbouncer"},
+    ),
+    "schema usage to public": ("GRANT USAGE ON SCHEMA pgbouncer TO PUBLIC", {f"{S}: USAGE for PUBLIC"}),
+    "schema create to public": ("GRANT CREATE ON SCHEMA pgbouncer TO PUBLIC", {f"{S}: CREATE for PUBLIC"}),
+    "schema usage to another": ("GRANT USAGE ON SCHEMA pgbouncer TO team", {f"{S}: USAGE for team"}),
+    "schema usage missing": ("REVOKE USAGE ON SCHEMA pgbouncer FROM pgbouncer", {f"{S}: USAGE for pgbouncer"}),
+    "schema create to the role": ("GRANT CREATE ON SCHEMA pgbouncer TO pgbouncer", {f"{S}: CREATE for pgbouncer"}),
+    "schema grant option": (
+        "GRANT USAGE ON SCHEMA pgbouncer TO pgbouncer WITH GRANT OPTION",
+        {f"{S}: USAGE for pgbouncer"},
+    ),
+    "schema handed on": (
+        "GRANT USAGE ON SCHEMA pgbouncer TO pgbouncer WITH GRANT OPTION; "
+        "SET ROLE pgbouncer; GRANT USAGE ON SCHEMA pgbouncer TO PUBLIC, mallory; RESET ROLE",
+        {f"{S}: USAGE for pgbouncer", f"{S}: USAGE for PUBLIC", f"{S}: USAGE for mallory"},
+    ),
+    "schema missing": ("DROP SCHEMA pgbouncer CASCADE", {S, F}),
+    "function missing": (f"DROP FUNCTION {GET_AUTH}", {F}),
+    "function owner": (f"{ALTER} OWNER TO mallory", {f"{F}: owner"}),
+    "body": (redefined("LANGUAGE sql STABLE STRICT SECURITY DEFINER"), {f"{F}: body"}),
+    "language": (
+        redefined(
+            "LANGUAGE plpgsql STABLE STRICT SECURITY DEFINER",
+            "BEGIN RETURN QUERY SELECT rolname::text, rolpassword FROM pg_authid WHERE rolname = user_name; END",
+        ),
+        {f"{F}: body", f"{F}: language"},
+    ),
+    "volatile": (f"{ALTER} VOLATILE", {f"{F}: volatility"}),
+    "immutable": (f"{ALTER} IMMUTABLE", {f"{F}: volatility"}),
+    "not strict": (f"{ALTER} CALLED ON NULL INPUT", {f"{F}: strict"}),
+    "security invoker": (f"{ALTER} SECURITY INVOKER", {f"{F}: security definer"}),
+    "leakproof": (f"{ALTER} LEAKPROOF", {f"{F}: leakproof"}),
+    "parallel": (f"{ALTER} PARALLEL SAFE", {f"{F}: parallel"}),
+    "no search_path": (f"{ALTER} RESET search_path", {f"{F}: settings"}),
+    "empty search_path": (f"{ALTER} SET search_path = ''", {f"{F}: settings"}),
+    "another search_path": (f"{ALTER} SET search_path = pg_catalog, shop", {f"{F}: settings"}),
+    "one more setting": (f"{ALTER} SET log_statement = 'all'", {f"{F}: settings"}),
+    "execute to public": (f"GRANT EXECUTE ON FUNCTION {GET_AUTH} TO PUBLIC", {f"{F}: EXECUTE for PUBLIC"}),
+    "execute to another": (f"GRANT EXECUTE ON FUNCTION {GET_AUTH} TO mallory", {f"{F}: EXECUTE for mallory"}),
+    "execute missing": (f"REVOKE EXECUTE ON FUNCTION {GET_AUTH} FROM pgbouncer", {f"{F}: EXECUTE for pgbouncer"}),
+    "execute grant option": (
+        f"GRANT EXECUTE ON FUNCTION {GET_AUTH} TO pgbouncer WITH GRANT OPTION",
+        {f"{F}: EXECUTE for pgbouncer"},
+    ),
+    "execute by default privileges": (
+        "ALTER DEFAULT PRIVILEGES GRANT EXECUTE ON FUNCTIONS TO team; "
+        f"DROP FUNCTION {GET_AUTH}; ALTER DEFAULT PRIVILEGES GRANT USAGE ON SCHEMAS TO mallory; DROP SCHEMA pgbouncer",
+        {S, F},
+    ),
+    "overload by type": (
+        "CREATE FUNCTION pgbouncer.get_auth(name) RETURNS TABLE (u text) LANGUAGE sql AS 'SELECT $1::text'",
+        {f"{F}: overload"},
+    ),
+    "overload of a type of others": (
+        "CREATE FUNCTION pgbouncer.get_auth(shop.thing[], VARIADIC int[]) RETURNS text LANGUAGE sql AS 'SELECT NULL'",
+        {f"{F}: overload"},
+    ),
+    "overload by a default": (
+        "CREATE FUNCTION pgbouncer.get_auth(text, text DEFAULT '') RETURNS text LANGUAGE sql AS 'SELECT $1'",
+        {f"{F}: overload"},
+    ),
+    "overload without arguments": (
+        "CREATE PROCEDURE pgbouncer.get_auth() LANGUAGE sql AS 'SELECT 1'",
+        {f"{F}: overload"},
+    ),
+    "result": (
+        f"{RECREATE}(user_name text) RETURNS record {SAME} 'SELECT NULL::text, NULL::text'; {CLOSE}",
+        {f"{F}: {what}" for what in ("body", "argument types", "argument names", "argument modes", "returns a set")},
+    ),
+    "argument name": (
+        f"{RECREATE}(who text) RETURNS TABLE (username text, password text) {SAME} 'SELECT $1, $1'; {CLOSE}",
+        {f"{F}: body", f"{F}: argument names"},
+    ),
+    "argument default": (
+        redefined("LANGUAGE sql STABLE STRICT SECURITY DEFINER").replace(
+            "user_name text", "user_name text DEFAULT 'x'"
+        ),
+        {f"{F}: body", f"{F}: arguments with a default"},
+    ),
+    "no connect": (
+        "REVOKE CONNECT ON DATABASE postgres FROM PUBLIC",
+        {"database postgres: CONNECT for pgbouncer"},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_what_is_broken_by_hand_is_found_and_repaired_and_nothing_else_is_touched(
+    installed: Connection, name: str
+) -> None:
+    breaking, expected = BROKEN[name]
+    before = snapshot(installed)
+    run(installed, breaking)
+    try:
+        found = {difference.what for difference in differences(WANTED, audit(installed))}
+        assert found == expected
+        repair(installed)
+        assert differences(WANTED, audit(installed)) == ()
+        run(installed, "REVOKE ADMIN OPTION FOR team FROM deputy CASCADE", "REVOKE team FROM deputy")
+    finally:
+        run(
+            installed,
+            "ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM team",
+            "ALTER DEFAULT PRIVILEGES REVOKE USAGE ON SCHEMAS FROM mallory",
+        )
+    assert snapshot(installed) == before
+
+
+def acting(server: Server, role: str, search_path: str = '"$user", public') -> Connection:
+    """A session of `role`, whose search_path came in the startup packet."""
+    connection = server.connect(options=f"-c search_path={search_path.replace(' ', '')}")
+    run(connection, f"SET SESSION AUTHORIZATION {identifier(role)}")
+    return connection
+
+
+KINDS: dict[str, tuple[str, bool]] = {
+    "ordinary": ("LOGIN", True),
+    "valid for ever": ("LOGIN VALID UNTIL 'infinity'", True),
+    "still valid": ("LOGIN VALID UNTIL '2999-01-01'", True),
+    "expired": ("LOGIN VALID UNTIL '2001-01-01'", False),
+    "no login": ("NOLOGIN", False),
+    "superuser": ("LOGIN SUPERUSER", False),
+    "replication": ("LOGIN REPLICATION", False),
+}
+
+
+@pytest.fixture
+def kinds(installed: Connection) -> Iterator[dict[str, str]]:
+    """Roles of all kinds, named by their kind, and their verifiers."""
+    verifiers = {name: scram.verifier(secrets.token_urlsafe()) for name in KINDS}
+    for name, (attributes, _) in KINDS.items():
+        run(installed, f"CREATE ROLE {identifier(name)} {attributes} PASSWORD {literal(verifiers[name])}")
+    run(installed, 'CREATE ROLE "no password" LOGIN')
+    yield verifiers
+    run(installed, *(f"DROP ROLE {identifier(name)}" for name in [*KINDS, "no password"]))
+
+
+def test_only_roles_that_may_log_in_are_told_and_all_others_are_strangers(
+    server: Server, kinds: dict[str, str]
+) -> None:
+    with acting(server, "pgbouncer") as session:
+        told = {name: lookup(session, name) for name in [*KINDS, "no password", "stranger", "pgbouncer", ""]}
+    expected = {name: [(name, kinds[name])] if served else [] for name, (_, served) in KINDS.items()}
+    assert told == expected | {"no password": [], "stranger": [], "pgbouncer": [], "": []}
+
+
+def test_superusers_and_replication_roles_are_told_when_switched_on_and_our_own_role_never(
+    server: Server, installed: Connection, kinds: dict[str, str]
+) -> None:
+    wanted = AuthQuery(superusers=True, replication=True, login="verifier", secret=secrets.token_urlsafe())
+    repair(installed, wanted)
+    assert differences(wanted, audit(installed, wanted)) == ()
+    with acting(server, "pgbouncer") as session:
+        for name in ("superuser", "replication"):
+            assert lookup(session, name) == [(name, kinds[name])]
+        for name in ("expired", "no login", "pgbouncer", "postgres"):
+            assert lookup(session, name) == []
+
+
+ODD_NAMES = [
+    'say "hi"',
+    "o'clock",
+    "back\\slash\\",
+    "\\",
+    "a b;c--d/*e",
+    "$1",
+    "%s %% :name :'name'",
+    "Grüße 東京 🐘",
+    "UPPER",
+    "upper",
+    "admin",
+    "аdmin",
+    "e\u0301",
+    "é",
+    "ä" * 31 + "x",
+    "$get_auth$",
+    "a = b",
+]
+
+
+def test_each_role_gets_its_own_verifier_whatever_its_name_and_look_alikes_get_nothing(
+    server: Server, installed: Connection
+) -> None:
+    verifiers = {name: scram.verifier(secrets.token_urlsafe()) for name in ODD_NAMES}
+    for name, verifier in verifiers.items():
+        run(installed, f"CREATE ROLE {identifier(name)} LOGIN PASSWORD {literal(verifier)}")
+    try:
+        with acting(server, "pgbouncer") as session:
+            for name, verifier in verifiers.items():
+                assert lookup(session, name) == [(name, verifier)]
+            # PostgreSQL would cut the last one at 63 bytes, to a name that exists.
+            for name in ("ADMIN", "admin ", " admin", "admın", "ａdmin", "ä" * 31 + "xx"):
+                assert lookup(session, name) == []
+    finally:
+        run(installed, *(f"DROP ROLE {identifier(name)}" for name in verifiers))
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_our_own_objects_may_have_any_name_and_go_away_without_a_trace(
+    server: Server, owner: Connection, name: str
+) -> None:
+    before = snapshot(owner)
+    wanted = AuthQuery(role=name, schema=name, function=name)
+    run(owner, f"CREATE ROLE victim LOGIN PASSWORD {literal(scram.verifier(PASSWORD))}")
+    try:
+        repair(owner, wanted)
+        assert differences(wanted, audit(owner, wanted)) == ()
+        with acting(server, name) as session:
+            ((user, verifier),) = lookup(session, "victim", wanted)
+            assert user == "victim"
+            assert scram.verifies(verifier, PASSWORD)
+            assert lookup(session, name, wanted) == []
+    finally:
+        run(owner, "DROP ROLE victim")
+        run(owner, removal_sql(wanted, audit(owner, wanted)))
+    assert removal_sql(wanted, audit(owner, wanted)) == ""
+    assert snapshot(owner) == before
+
+
+NAIVE = {
+    "guide.by_path": "",
+    "guide.by_empty_path": "SET search_path = ''",
+}
+"""Functions as guides give them: open to all, unqualified, superusers allowed, with no search_path or an empty one."""
+
+COLUMNS = "rolname, rolpassword, rolcanlogin, rolsuper, rolreplication, rolvaliduntil"
+ESCALATE = "BEGIN ALTER ROLE mallory SUPERUSER; RETURN true; END"
+
+
+@dataclass(frozen=True)
+class Attack:
+    """What an ordinary role prepares in its schema, what it gets into the session, and whom it fools."""
+
+    session: tuple[str, ...]
+    fooled: tuple[str, ...]
+    prepared: tuple[str, ...] = ()
+    search_path: str = "attic, pg_catalog"
+    asked: str = "victim"
+
+
+ATTACKS = {
+    "temporary table": Attack(
+        session=(
+            f"CREATE TEMP TABLE pg_authid AS SELECT {COLUMNS} FROM attic.forged",
+            "GRANT SELECT ON pg_temp.pg_authid TO PUBLIC",
+        ),
+        search_path="public",
+        fooled=("guide.by_path", "guide.by_empty_path"),
+    ),
+    "table on the search_path": Attack(
+        prepared=(
+            "CREATE VIEW attic.pg_authid AS SELECT * FROM attic.forged",
+            "GRANT SELECT ON attic.pg_authid TO PUBLIC",
+        ),
+        session=(),
+        fooled=("guide.by_path",),
+    ),
+    "operator": Attack(
+        prepared=(
+            f"CREATE FUNCTION attic.same(name, text) RETURNS bool LANGUAGE plpgsql AS $x$ {ESCALATE} $x$",
+            "CREATE OPERATOR attic.= (LEFTARG = name, RIGHTARG = text, FUNCTION = attic.same)",
+        ),
+        session=(),
+        fooled=("guide.by_path",),
+    ),
+    "function": Attack(
+        prepared=(
+            "CREATE FUNCTION attic.now() RETURNS timestamptz LANGUAGE sql AS $x$ SELECT '-infinity'::timestamptz $x$",
+        ),
+        session=(),
+        fooled=("guide.by_path",),
+        asked="expired",
+    ),
+    "type": Attack(
+        prepared=(
+            f"CREATE FUNCTION attic.check(pg_catalog.text) RETURNS bool LANGUAGE plpgsql AS $x$ {ESCALATE} $x$",
+            "CREATE DOMAIN attic.text AS pg_catalog.text CHECK (attic.check(VALUE))",
+        ),
+        session=(),
+        fooled=("guide.by_path",),
+    ),
+}
+
+
+@pytest.fixture
+def attacked(server: Server, installed: Connection, kinds: dict[str, str]) -> Iterator[Connection]:
+    """Mallory has TEMP and a schema of her own; the naive functions stand beside ours; a victim and a forgery."""
+    run(
+        installed,
+        f"CREATE ROLE victim LOGIN PASSWORD {literal(scram.verifier(PASSWORD))}",
+        "CREATE SCHEMA guide",
+        "GRANT USAGE ON SCHEMA guide TO PUBLIC",
+        "CREATE SCHEMA attic AUTHORIZATION mallory",
+        *(
+            f"CREATE FUNCTION {name}(user_name text) RETURNS TABLE (username text, password text) "
+            f"LANGUAGE sql SECURITY DEFINER {setting} AS $x$ SELECT rolname::text, rolpassword FROM pg_authid "
+            "WHERE rolname = user_name AND rolcanlogin AND (rolvaliduntil IS NULL OR rolvaliduntil > now()) $x$"
+            for name, setting in NAIVE.items()
+        ),
+    )
+    with server.connect("mallory", password=PASSWORD) as mallory:
+        run(
+            mallory,
+            f"CREATE TABLE attic.forged AS SELECT 'victim'::name AS rolname, {literal(FORGED)} AS rolpassword, "
+            "true AS rolcanlogin, false AS rolsuper, false AS rolreplication, NULL::timestamptz AS rolvaliduntil",
+            "GRANT USAGE ON SCHEMA attic TO PUBLIC",
+            "GRANT SELECT ON attic.forged TO PUBLIC",
+        )
+    yield installed
+    run(installed, "ALTER ROLE mallory NOSUPERUSER", "DROP SCHEMA guide, attic CASCADE", "DROP ROLE victim")
+
+
+FORGED = scram.verifier(secrets.token_urlsafe())
+
+
+def gained(owner: Connection, rows: list[tuple[Any, ...]], asked: str) -> bool:
+    """Whether the attack changed what is answered, or made mallory a superuser."""
+    escalated = bool(value(owner, "SELECT rolsuper FROM pg_roles WHERE rolname = 'mallory'"))
+    run(owner, "ALTER ROLE mallory NOSUPERUSER")
+    truth = value(owner, "SELECT rolpassword FROM pg_authid WHERE rolname = %s", asked)
+    return escalated or rows != ([] if asked == "expired" else [(asked, truth)])
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_attacks_on_the_session_gain_nothing_and_would_have_fooled_the_functions_of_guides(
+    server: Server, attacked: Connection, name: str
+) -> None:
+    attack = ATTACKS[name]
+    with server.connect("mallory", password=PASSWORD) as mallory:
+        run(mallory, *attack.prepared)
+
+    def call(function: str) -> list[tuple[Any, ...]]:
+        with acting(server, "pgbouncer", attack.search_path) as session:
+            run(session, *attack.session)
+            cursor = psycopg.RawCursor(session)
+            # The caller's own words are qualified, as PgBouncer's are: only what the function does is attacked.
+            statement = f"SELECT * FROM {function}($1::pg_catalog.text)"
+            return cursor.execute(statement.encode(), [attack.asked]).fetchall()
+
+    for function in attack.fooled:
+        assert gained(attacked, call(function), attack.asked), f"{function} withstood: the attack does not bite"
+    assert not gained(attacked, call("pgbouncer.get_auth"), attack.asked)
+    assert differences(WANTED, audit(attacked)) == ()
+
+
+def test_an_ordinary_role_cannot_call_it_in_any_way_and_could_call_the_functions_of_guides(
+    server: Server, attacked: Connection
+) -> None:
+    with server.connect("mallory", password=PASSWORD) as mallory:
+        for name in NAIVE:
+            for asked in ("victim", "superuser"):
+                ((user, verifier),) = mallory.execute(f"SELECT * FROM {name}('{asked}')".encode()).fetchall()
+                assert user == asked
+                assert scram.is_verifier(verifier)
+        refused = [
+            "SELECT * FROM pgbouncer.get_auth('victim')",
+            "PREPARE p(text) AS SELECT * FROM pgbouncer.get_auth($1)",
+            "SET ROLE pgbouncer",
+            "CREATE FUNCTION attic.f() RETURNS record LANGUAGE sql AS $x$ SELECT pgbouncer.get_auth('victim') $x$",
+            "CREATE VIEW attic.v AS SELECT * FROM pgbouncer.get_auth('victim')",
+            "CREATE FUNCTION pgbouncer.get_auth(name) RETURNS text LANGUAGE sql AS $x$ SELECT 'mine' $x$",
+            "ALTER FUNCTION pgbouncer.get_auth(text) RESET ALL",
+            "GRANT USAGE ON SCHEMA pgbouncer TO mallory",
+        ]
+        for statement in refused:
+            with pytest.raises((psycopg.errors.InsufficientPrivilege, psycopg.errors.InvalidGrantOperation)):
+                run(mallory, statement)
+        # Past the schema, EXECUTE alone must stop her.
+        run(attacked, "GRANT USAGE ON SCHEMA pgbouncer TO mallory")
+        with pytest.raises(psycopg.errors.InsufficientPrivilege, match="permission denied for function get_auth"):
+            run(mallory, "SELECT * FROM pgbouncer.get_auth('victim')")
+
+
+TRAP = "BEGIN RAISE EXCEPTION 'trapped'; END"
+TRAPS = [
+    *(
+        f"CREATE FUNCTION attic.{word}_{index}({left}, {right}) RETURNS bool LANGUAGE plpgsql AS $x$ {TRAP} $x$; "
+        f"CREATE OPERATOR attic.{sign} (LEFTARG = {left}, RIGHTARG = {right}, FUNCTION = attic.{word}_{index})"
+        for word, sign in (("eq", "="), ("ne", "<>"))
+        for index, (left, right) in enumerate(
+            [(kind, kind) for kind in ("oid", "name", "text", '"char"', "regclass", "bool", "smallint", "int")]
+            + [("oid", "regclass"), ("name", "text"), ("oid", "regtype"), ("oid", "int"), ("smallint", "int")]
+        )
+    ),
+    *(
+        f"CREATE FUNCTION attic.{name} LANGUAGE plpgsql AS $x$ {TRAP} $x$"
+        for name in (
+            "current_setting(text) RETURNS text",
+            "current_database() RETURNS name",
+            "pg_is_in_recovery() RETURNS bool",
+            "pg_get_userbyid(oid) RETURNS name",
+            "unnest(oid[]) RETURNS SETOF oid",
+            "to_jsonb(text[]) RETURNS jsonb",
+            "count() RETURNS bigint",
+            "now() RETURNS timestamptz",
+        )
+    ),
+    "CREATE TABLE attic.pg_authid (trapped int)",
+    "CREATE TABLE attic.pg_proc (trapped int)",
+    "CREATE DOMAIN attic.text AS pg_catalog.text CHECK (false)",
+]
+
+
+def test_audit_and_repair_fall_into_no_trap_that_others_laid_on_the_search_path(
+    server: Server, attacked: Connection
+) -> None:
+    with server.connect("mallory", password=PASSWORD) as mallory:
+        run(mallory, *TRAPS)
+    with server.connect(options="-c search_path=attic,pg_catalog") as hurried:
+        with pytest.raises(psycopg.errors.RaiseException, match="trapped"):
+            run(hurried, "SELECT oid FROM pg_catalog.pg_authid WHERE rolname = 'pgbouncer'")
+        run(attacked, f"{ALTER} RESET search_path", "ALTER ROLE pgbouncer CREATEDB", f"DROP FUNCTION {GET_AUTH}")
+        assert len(differences(WANTED, audit(hurried))) == 2
+        repair(hurried)
+        assert differences(WANTED, audit(hurried)) == ()
+        roles, databases = (Role("mallory", PASSWORD),), (DatabaseObject("postgres2", "mallory"),)
+        observed = value(hurried, objects.audit_sql(roles, databases))
+        assert [str(d) for d in objects.differences(roles, databases, observed)] == [
+            "database postgres2: missing, should be present"
+        ]
+
+
+def test_a_read_only_connection_is_a_clear_error(server: Server, installed: Connection) -> None:
+    run(installed, "ALTER ROLE pgbouncer CREATEDB")
+    with server.connect(options="-c default_transaction_read_only=on") as connection:
+        with pytest.raises(InvalidError, match="transactions are read-only here"):
+            repair(connection)
+        assert [d.what for d in differences(WANTED, audit(connection))] == [f"{R}: createdb"]
+
+
+def test_a_repair_is_all_or_nothing(installed: Connection) -> None:
+    run(installed, "ALTER ROLE pgbouncer NOLOGIN", f"DROP FUNCTION {GET_AUTH}")
+    text = repair_sql(WANTED, audit(installed))
+    # Somebody was faster: what he made is not built upon.
+    run(installed, redefined("LANGUAGE sql VOLATILE"))
+    with pytest.raises(psycopg.errors.DuplicateFunction):
+        run(installed, text)
+    run(installed, "ROLLBACK")
+    assert audit(installed)["role"]["login"] is False
+    repair(installed)
+    assert differences(WANTED, audit(installed)) == ()
+
+
+def test_removal_refuses_what_the_role_holds_elsewhere_and_leaves_a_schema_in_use(installed: Connection) -> None:
+    run(installed, "CREATE TABLE public.ledger (a int)", "GRANT SELECT ON public.ledger TO pgbouncer")
+    with pytest.raises(InvalidError, match=r"still holds table (public\.)?ledger in postgres"):
+        removal_sql(WANTED, audit(installed))
+    run(installed, "DROP TABLE public.ledger", "CREATE TABLE pgbouncer.notes (a int)")
+    run(installed, removal_sql(WANTED, audit(installed)))
+    left = audit(installed)
+    assert (left["role"], left["functions"], left["schema"]["others"]) == (None, [], 1)
+    run(installed, "DROP SCHEMA pgbouncer CASCADE")
+
+
+def test_removal_takes_the_right_to_connect_back(installed: Connection) -> None:
+    run(installed, "REVOKE CONNECT ON DATABASE postgres FROM PUBLIC")
+    repair(installed)
+    assert "pgbouncer" in audit(installed)["connect"]
+    run(installed, removal_sql(WANTED, audit(installed)))
+    assert audit(installed)["role"] is None
+
+
+def test_psql_in_a_pipe_takes_every_text_as_it_is(server: Server, owner: Connection) -> None:
+    postmaster = (server.place / "data" / "postmaster.pid").read_text().splitlines()[0]
+    wanted = AuthQuery(role="rôle \"':x\\", schema="schéma \\'", function="$get_auth$ :'x'")
+
+    def psql(text: str) -> str:
+        command = ["nsenter", f"--target={postmaster}", "--mount", "--root", "env", "-i", "PATH=/usr/bin:/bin"]
+        command += ["psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-h", "/mnt", "-U", "postgres", "postgres"]
+        return subprocess.run(command, input=text, check=True, capture_output=True, encoding="utf-8").stdout
+
+    psql(repair_sql(wanted, json.loads(psql(audit_sql(wanted)))))
+    assert differences(wanted, json.loads(psql(audit_sql(wanted)))) == ()
+    psql(removal_sql(wanted, json.loads(psql(audit_sql(wanted)))))
+    assert audit(owner, wanted)["role"] is None
+
+
+def test_roles_and_databases_are_made_kept_and_removed_and_their_passwords_log_in(
+    server: Server, owner: Connection
+) -> None:
+    passwords = {name: secrets.token_urlsafe() for name in ODD_NAMES}
+    roles = tuple(Role(name, password) for name, password in passwords.items())
+    databases = (DatabaseObject("ODD \"db'\\", ODD_NAMES[0]), DatabaseObject("🐘" * 15, ODD_NAMES[2]))
+    before = snapshot(owner)
+
+    def observed() -> Json:
+        found: Json = value(owner, objects.audit_sql(roles, databases))
+        return found
+
+    run(owner, *objects.statements(roles, databases, observed()))
+    kept = observed()
+    assert objects.differences(roles, databases, kept) == ()
+    assert objects.statements(roles, databases, kept) == ()
+    for name, password in passwords.items():
+        with server.connect(name, databases[0].name, password=password) as session:
+            assert value(session, "SELECT current_user") == name
+    with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+        server.connect(ODD_NAMES[0], password="wrong")
+    run(
+        owner,
+        f"ALTER DATABASE {identifier(databases[1].name)} OWNER TO team",
+        f"ALTER ROLE {identifier(ODD_NAMES[0])} NOLOGIN",
+    )
+    assert len(objects.differences(roles, databases, observed())) == 2
+    run(owner, *objects.statements(roles, databases, observed()))
+    assert observed() == kept
+    run(owner, *objects.removal(roles, databases, observed()))
+    assert snapshot(owner) == before
