@@ -132,7 +132,7 @@ class Observed:
 
 @dataclass(frozen=True)
 class Plan:
-    """What to do on one host. `why` gives the reasons for it, `due` names what is left for another time."""
+    """What to do on one host, and why; `restart_due` and `reload_due` tell what is left for another time."""
 
     write: tuple[File, ...] = ()
     directories: tuple[Directory, ...] = ()
@@ -141,7 +141,8 @@ class Plan:
     restart: bool = False
     reload: bool = False
     wait: bool = False
-    due: str = ""
+    restart_due: bool = False
+    reload_due: bool = False
     why: tuple[str, ...] = ()
     remove: tuple[str, ...] = ()
 
@@ -164,8 +165,8 @@ class Plan:
         words += [f"write {file.path}" for file in self.write]
         words += [f"start {quadlet.name}{reason}"] * self.start
         words += [f"restart {quadlet.name}{reason}"] * self.restart
-        words += [f"reload {quadlet.name}{reason}"] * self.reload
-        words += [f"leave {self.due} of {quadlet.name} for later{reason}"] * bool(self.due)
+        words += [f"reload {quadlet.name}{'' if self.start or self.restart else reason}"] * self.reload
+        words += [f"leave a restart of {quadlet.name} for later{reason}"] * self.restart_due
         return tuple(words)
 
 
@@ -214,7 +215,8 @@ def plan(quadlet: Quadlet, observed: Observed) -> Plan:
         restart=restart,
         reload=reload,
         wait=wait,
-        due="a restart" if restarts and not restart else "a reload" if reloads and not reload else "",
+        restart_due=bool(restarts) and not restart,
+        reload_due=bool(reloads) and not reload,
         why=("it is not running",) if start else (restarts or reloads),
     )
 

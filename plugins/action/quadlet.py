@@ -33,7 +33,7 @@ class ActionModule(PoolerAction):
         result: dict[str, Any] = {
             "changed": todo.changes,
             "steps": list(todo.steps(wanted)),
-            "complete": not todo.due and (self.check or wanted.absent or not wanted.wait or todo.wait or before.ready),
+            "complete": _complete(wanted, before, todo, self.check),
             "trips": host.trips,
         }
         if missing:
@@ -41,6 +41,14 @@ class ActionModule(PoolerAction):
         if self.diff:
             result["diff"] = quadlet.diff(wanted, before, todo)
         return result
+
+
+def _complete(wanted: Quadlet, before: Observed, todo: Plan, check: bool) -> bool:
+    """Whether no second task is needed; in check mode, one that would only wait and reload is not."""
+    if check or wanted.absent:
+        return not todo.restart_due
+    ready = not wanted.wait or todo.wait or (before.ready and not todo.start)
+    return ready and not todo.restart_due and not todo.reload_due
 
 
 def _missing(wanted: Quadlet, before: Observed, todo: Plan) -> list[str]:
