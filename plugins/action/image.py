@@ -36,12 +36,14 @@ class ActionModule(PoolerAction):
         return {"changed": found != wanted, "id": wanted, "sent": sent, "diff": [diff] if found != wanted else []}
 
     def _send(self, host: Host, path: Path) -> int:
-        total, done, sent = path.stat().st_size, 0, 0
+        total, done, sent, shown = path.stat().st_size, 0, 0, 0
         for piece in archive.pieces(path):
             packed = gzip.compress(piece, compresslevel=1)
             host.send(packed, _TARGET, append=done > 0)
             done, sent = done + len(piece), sent + len(packed)
-            Display().display(f"{host.name}: image {done // _MEGABYTE} of {total // _MEGABYTE} MB")
+            if done * 10 // total > shown:
+                shown = done * 10 // total
+                Display().display(f"{host.name}: image {done // _MEGABYTE} of {total // _MEGABYTE} MB")
         return sent
 
     def _load(self, host: Host, name: str, wanted: str) -> None:

@@ -80,12 +80,17 @@ def _variables() -> dict[str, object]:
         "pgbouncer_databases": [{"name": "app", "pool_size": 10}],
         "postgresql_databases": [{"name": "app", "owner": "app"}],
         "postgresql_users": [{"name": "app", "password": secrets.token_urlsafe(16)}],
-        "spilo_image": "localhost/lab/spilo:17",
+        "spilo_image": "localhost/lab/spilo-17:stand-in",
         "etcd_image": "localhost/lab/etcd:3.5",
         "certificates_authority_directory": str(AUTHORITY),
         "certificates_passphrase": secrets.token_urlsafe(16),
+        "image_archive": _said(sys.executable, "-m", "tests.lab", "image-archive"),
         "pgbouncer_nofile": 8192,
     }
+
+
+def _said(*command: str) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def _prove() -> int:

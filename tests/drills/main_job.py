@@ -117,7 +117,7 @@ def _variables(paths: Paths) -> dict[str, object]:
         "pgbouncer_databases": [{"name": "app", "pool_size": 10}],
         "pgbouncer_patroni": ["https://10.77.2.11:8008"],
         "pgbouncer_nofile": 8192,
-        "spilo_image": "localhost/lab/spilo:17",
+        "spilo_image": "localhost/lab/spilo-17:stand-in",
         "etcd_image": "localhost/lab/etcd:3.5",
         "certificates_authority_directory": str(paths.directory / "pki"),
         "certificates_passphrase": secrets.token_urlsafe(16),
