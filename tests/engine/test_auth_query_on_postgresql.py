@@ -628,6 +628,47 @@ def test_removal_refuses_what_the_role_holds_elsewhere_and_leaves_a_schema_in_us
     run(installed, "DROP SCHEMA pgbouncer CASCADE")
 
 
+def test_removal_refuses_it_also_when_the_schema_is_gone_already(installed: Connection) -> None:
+    run(
+        installed,
+        "CREATE DATABASE books",
+        "GRANT CONNECT ON DATABASE books TO pgbouncer",
+        "DROP SCHEMA pgbouncer CASCADE",
+    )
+    with pytest.raises(InvalidError, match="still holds database books in the cluster"):
+        removal_sql(WANTED, audit(installed))
+    run(installed, "DROP DATABASE books")
+    run(installed, removal_sql(WANTED, audit(installed)))
+    assert audit(installed)["role"] is None
+
+
+def test_another_superuser_makes_the_same_objects_whatever_its_default_privileges(
+    server: Server, installed: Connection
+) -> None:
+    before = snapshot(installed)
+    run(installed, removal_sql(WANTED, audit(installed)))
+    given = [
+        "ALTER DEFAULT PRIVILEGES FOR ROLE deputy {} EXECUTE ON FUNCTIONS {} team",
+        "ALTER DEFAULT PRIVILEGES FOR ROLE postgres {} USAGE ON SCHEMAS {} team",
+    ]
+    run(installed, *(statement.format("GRANT", "TO") for statement in given))
+    try:
+        with acting(server, "deputy") as deputy:
+            repair(deputy)
+            assert differences(WANTED, audit(deputy)) == ()
+    finally:
+        run(installed, *(statement.format("REVOKE", "FROM") for statement in given))
+    assert without_numbers(snapshot(installed)) == without_numbers(before)
+
+
+def without_numbers(shot: Json) -> Json:
+    """A snapshot without access lists, which name roles by oid: for times when our role was made anew."""
+    return {
+        key: [{k: v for k, v in item.items() if k != "acl"} if isinstance(item, dict) else item for item in items or ()]
+        for key, items in shot.items()
+    }
+
+
 def test_removal_takes_the_right_to_connect_back(installed: Connection) -> None:
     run(installed, "REVOKE CONNECT ON DATABASE postgres FROM PUBLIC")
     repair(installed)

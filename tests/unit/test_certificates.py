@@ -233,6 +233,13 @@ def test_no_key_is_shown(authority: Authority) -> None:
     assert "PRIVATE" not in repr(authority) + repr(leaf)
 
 
+def test_key_usage_and_basic_constraints_are_critical(authority: Authority) -> None:
+    for pem in (authority.certificate_pem, issue(authority, SERVER, NOW).certificate_pem):
+        extensions = x509.load_pem_x509_certificate(pem.encode()).extensions
+        assert extensions.get_extension_for_class(x509.KeyUsage).critical
+        assert extensions.get_extension_for_class(x509.BasicConstraints).critical
+
+
 def test_a_leaf_is_ecdsa_p256_with_a_plain_pkcs8_key_and_a_random_serial(authority: Authority) -> None:
     leaves = [issue(authority, SERVER, NOW) for _ in range(20)]
     assert len({leaf.serial_hex for leaf in leaves}) == 20
