@@ -70,7 +70,13 @@ def _converge() -> int:
     if not VARIABLES.exists():
         VARIABLES.touch(mode=0o600)
         VARIABLES.write_text(yaml.safe_dump(_variables()))
-    command = ["ansible-playbook", "--inventory", str(PATHS.inventory), "--extra-vars", f"@{VARIABLES}"]
+    command = [
+        str(Path(sys.executable).with_name("ansible-playbook")),
+        "--inventory",
+        str(PATHS.inventory),
+        "--extra-vars",
+        f"@{VARIABLES}",
+    ]
     return subprocess.run([*command, "pgfleet.pooler.site"], check=False).returncode
 
 

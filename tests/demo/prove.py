@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import ssl
 import subprocess
-import sys
 
 import asyncpg
 
@@ -47,13 +46,9 @@ async def _connect(tls: ssl.SSLContext) -> asyncpg.Connection:
 def _clients(instance: int) -> int:
     """How many clients of the database an instance has, by its own console."""
     ask = ["psql", "-XAtq", "-h", f"/run/pgbouncer/{instance}", "-p", "6432", "-U", "pgbouncer", "-d", "pgbouncer"]
-    inside = ["podman", "exec", f"pgbouncer-{instance}", *ask, "-c", "SHOW CLIENTS"]
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.lab", "exec", demo.LAB, demo.POOLER, *inside],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    inside = ["sudo", "podman", "exec", f"pgbouncer-{instance}", *ask, "-c", "'SHOW CLIENTS'"]
+    command = ["ssh", "-F", str(demo.PATHS.ssh_config), demo.POOLER, *inside]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
     return sum(line.split("|")[2] == "app" for line in done.stdout.splitlines())
 
 
