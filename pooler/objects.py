@@ -25,9 +25,10 @@ of a local commit, the next audit finds."""
 
 QUIET = (
     "SET LOCAL log_statement = 'none';\nSET LOCAL log_min_duration_statement = -1;\n"
-    "SET LOCAL log_min_error_statement = panic;"
+    "SET LOCAL log_min_duration_sample = -1;\nSET LOCAL log_min_error_statement = panic;\n"
+    "SET LOCAL pg_stat_statements.track_utility = off;"
 )
-"""Keeps statements with verifiers out of the server's log."""
+"""Keeps statements with verifiers out of the server's log and out of pg_stat_statements, which Spilo preloads."""
 
 _EQ = "OPERATOR(pg_catalog.=)"
 _MAINTENANCE = ("postgres", "template0", "template1")

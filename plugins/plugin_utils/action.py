@@ -52,8 +52,9 @@ class PoolerAction(ActionBase):
         return Host(self.host_name, self._run_on_host)
 
     def _run_on_host(self, command: str, data: bytes) -> dict[str, Any]:
-        # ssh prints what a command answered at -vvv, and what is read here includes verifiers.
-        context = self._play_context
+        # ssh prints what a command answered at -vvv, and what is read here includes verifiers. It asks the connection's
+        # context, which is another object than the action's.
+        context = self._connection._play_context
         shown, context.no_log = context.no_log, True
         try:
             return dict(self._low_level_execute_command(command, in_data=data))
