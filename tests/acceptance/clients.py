@@ -1,0 +1,85 @@
+"""Clients of the pool: psql, asyncpg and psycopg, over TLS with verify-full unless a test says otherwise."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import ssl
+import subprocess
+from typing import Any
+
+import asyncpg
+import psycopg
+
+from .scenario import POOLER, PORT, Scenario
+
+LOGIN_TIMEOUT = 60
+"""The engine's client_login_timeout: who has no answer by then has found a hole."""
+
+WHO = "SELECT current_user, current_database()"
+
+
+def connect(scenario: Scenario, user: str = "app", database: str = "app", **options: Any) -> psycopg.Connection[Any]:
+    """A connection of psycopg. The host is told by name, for the certificate, and by address."""
+    defaults: dict[str, Any] = {
+        "host": POOLER,
+        "hostaddr": scenario.addresses[POOLER],
+        "port": PORT,
+        "sslmode": "verify-full",
+        "sslrootcert": str(scenario.root),
+        "connect_timeout": LOGIN_TIMEOUT,
+        "autocommit": True,
+    }
+    if "password" not in options:
+        options["password"] = scenario.password(user)
+    return psycopg.connect(user=user, dbname=database, **{**defaults, **options})
+
+
+def by_psycopg(scenario: Scenario, user: str, database: str) -> tuple[str, str]:
+    """Who one is, and where, after a login."""
+    with connect(scenario, user, database) as connection:
+        row = connection.execute(WHO).fetchone()
+        assert row is not None
+        return row[0], row[1]
+
+
+def by_asyncpg(scenario: Scenario, user: str, database: str) -> tuple[str, str]:
+    async def ask() -> tuple[str, str]:
+        connection = await asyncpg.connect(
+            host=scenario.addresses[POOLER],
+            port=PORT,
+            user=user,
+            password=scenario.password(user),
+            database=database,
+            ssl=ssl.create_default_context(cafile=str(scenario.root)),
+            timeout=LOGIN_TIMEOUT,
+        )
+        try:
+            row = await connection.fetchrow(WHO)
+            return row[0], row[1]
+        finally:
+            await connection.close()
+
+    return asyncio.run(ask())
+
+
+def by_psql(scenario: Scenario, user: str, database: str) -> tuple[str, str]:
+    environment = {
+        **os.environ,
+        "PGHOST": POOLER,
+        "PGHOSTADDR": scenario.addresses[POOLER],
+        "PGPORT": str(PORT),
+        "PGUSER": user,
+        "PGDATABASE": database,
+        "PGPASSWORD": scenario.password(user),
+        "PGSSLMODE": "verify-full",
+        "PGSSLROOTCERT": str(scenario.root),
+        "PGCONNECT_TIMEOUT": str(LOGIN_TIMEOUT),
+        "PGCLIENTENCODING": "UTF8",
+    }
+    done = subprocess.run(
+        ["psql", "-XAtq", "-F", "\t", "-c", WHO], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    name, _tab, place = done.stdout.strip("\n").partition("\t")
+    return name, place
