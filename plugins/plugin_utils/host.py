@@ -22,6 +22,9 @@ STAGING = "/var/lib/pgfleet"
 
 _ROOT = '[ "$(id -u)" = 0 ] || { echo "this needs root: set become: true" >&2; exit 77; }\n'
 
+_NOT_255 = " || { status=$?; [ $status != 255 ] || status=254; exit $status; }"
+"""ssh says 255 when it fails itself, and then the host is taken for unreachable. So that no command says it too."""
+
 Execute = Callable[[str, bytes], Mapping[str, Any]]
 """Runs a command on the host with these bytes on standard input; gives `rc`, `stdout` and `stderr`."""
 
@@ -105,7 +108,7 @@ class Host:
         """Add one gzip-compressed piece to a file on the host, or begin the file with it. Raises HostError."""
         into = f"{'>>' if append else '>'} {shlex.quote(path)}"
         self.trips += 1
-        result = self._execute(_sh(f"umask 077; gzip -dc {into}"), packed)
+        result = self._execute(_sh(f"umask 077; gzip -dc {into}") + _NOT_255, packed)
         if result.get("rc", 0) != 0:
             raise HostError(f"{self.name}: {path}: {_last_lines(str(result.get('stderr', '')))}")
 
@@ -113,7 +116,7 @@ class Host:
         mark = f"@{secrets.token_hex(8)}"
         prelude = f"export LC_ALL=C; section() {{ printf '\\n%s %s\\n' '{mark}' \"$1\"; }}\n"
         self.trips += 1
-        result = self._execute(command(prelude), data(prelude))
+        result = self._execute(command(prelude) + _NOT_255, data(prelude))
         sections = _sections(str(result.get("stdout", "")), mark)
         failed = ""
         if result.get("rc", 0) != 0 or "end" not in sections:

@@ -66,7 +66,7 @@ def _document(goal: Goal, host: Host, container: str, statements: Sequence[str] 
     text = "".join(f"{statement.rstrip().removesuffix(';')};\n" for statement in (*statements, goal.audit))
     answer = host.pipe(_script(container, goal.database), text.encode())
     if answer.failed:
-        error = HostError if answer.text("container") else NoContainerError
+        error = NoContainerError if answer.text("container") == "missing" else HostError
         raise error(f"{host.name}: {sql.masked(answer.failed)}")
     document: Observed = json.loads(answer.lines("answer")[-1])
     return document
@@ -76,10 +76,11 @@ def _script(container: str, database: str) -> str:
     name = shlex.quote(container)
     return f"""
 section container
-podman container exists {name} || {{
-  printf 'there is no container %s on this host: set the option container, or start it\\n' {name} >&2; exit 1
+state=$(podman container inspect --format '{{{{.State.Status}}}}' {name} 2>/dev/null) || state=missing
+echo "$state"
+[ "$state" = running ] || {{
+  printf 'the container %s is %s: start it, or name another with the option container\n' {name} "$state" >&2; exit 1
 }}
-echo present
 section answer
 podman exec --interactive --user postgres --env PGCLIENTENCODING=UTF8 {name} \\
   psql --no-psqlrc --no-align --tuples-only --quiet --set ON_ERROR_STOP=1 --dbname {shlex.quote(database)} --file -

@@ -65,3 +65,18 @@ def test_every_run_is_counted_as_a_trip() -> None:
     host.read("section a")
     host.read("section b")
     assert host.trips == 2
+
+
+def test_a_script_that_ends_with_255_does_not_pass_for_a_lost_connection() -> None:
+    codes: list[int] = []
+
+    def listen(command: str, data: bytes) -> Mapping[str, Any]:
+        answer = local_shell(command, data)
+        codes.append(answer["rc"])
+        return answer
+
+    host = Host("h", listen)
+    assert host.pipe("exit 255", b"").failed
+    with pytest.raises(HostError):
+        host.read("exit 255")
+    assert 255 not in codes
