@@ -11,6 +11,7 @@ from pathlib import Path
 
 import yaml
 
+from tests.lab import images
 from tests.lab.state import Paths
 
 LAB = "demo"
@@ -90,13 +91,9 @@ def _variables() -> dict[str, object]:
         "etcd_image": "localhost/lab/etcd:3.5",
         "certificates_authority_directory": str(AUTHORITY),
         "certificates_passphrase": secrets.token_urlsafe(16),
-        "image_archive": _said(sys.executable, "-m", "tests.lab", "image-archive"),
+        "image_archive": str(images.pooler.archive()),
         "pgbouncer_nofile": 8192,
     }
-
-
-def _said(*command: str) -> str:
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def _prove() -> int:

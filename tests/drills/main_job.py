@@ -21,7 +21,7 @@ from pathlib import Path
 
 import yaml
 
-from tests.lab import life, spec
+from tests.lab import images, life, spec
 from tests.lab.state import Paths
 
 from .figures import Figure
@@ -119,6 +119,7 @@ def _variables(paths: Paths) -> dict[str, object]:
         "pgbouncer_nofile": 8192,
         "spilo_image": "localhost/lab/spilo-17:stand-in",
         "etcd_image": "localhost/lab/etcd:3.5",
+        "image_archive": str(images.pooler.archive()),
         "certificates_authority_directory": str(paths.directory / "pki"),
         "certificates_passphrase": secrets.token_urlsafe(16),
     }
