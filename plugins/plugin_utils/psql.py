@@ -79,7 +79,7 @@ section container
 state=$(podman container inspect --format '{{{{.State.Status}}}}' {name} 2>/dev/null) || state=missing
 echo "$state"
 [ "$state" = running ] || {{
-  printf 'the container %s is %s: start it, or name another with the option container\n' {name} "$state" >&2; exit 1
+  printf 'the container %s is %s: start it, or name another with the option container\\n' {name} "$state" >&2; exit 1
 }}
 section answer
 podman exec --interactive --user postgres --env PGCLIENTENCODING=UTF8 {name} \\
