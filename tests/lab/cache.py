@@ -7,9 +7,13 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+
+_KEPT = 2 * 3600  # seconds
 
 
 def root() -> Path:
@@ -31,10 +35,10 @@ def entry(name: str, recipe: object, build: Callable[[Path], None]) -> Path:
     """
     key = f"{name}-{digest(recipe)}"
     place = root() / "built" / key
-    if place.exists():
+    if _is_used(place):
         return place
     with locked(key):
-        if place.exists():
+        if _is_used(place):
             return place
         unfinished = root() / "building" / key
         remove(unfinished)
@@ -42,6 +46,7 @@ def entry(name: str, recipe: object, build: Callable[[Path], None]) -> Path:
         build(unfinished)
         place.parent.mkdir(exist_ok=True)
         unfinished.rename(place)
+        _forget_older(name, place)
     return place
 
 
@@ -53,6 +58,26 @@ def locked(key: str) -> Iterator[None]:
     with (locks / key).open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+def _is_used(place: Path) -> bool:
+    """Whether the entry is there; its time of last use is noted."""
+    with contextlib.suppress(FileNotFoundError):
+        os.utime(place)
+        return True
+    return False
+
+
+def _forget_older(name: str, fresh: Path) -> None:
+    """Remove entries of the same name that nobody has asked for in two hours and no lab is made of."""
+    in_use = {link.resolve() for pattern in ("lower", "images/*") for link in root().glob(f"labs/*/hosts/*/{pattern}")}
+    for place in fresh.parent.glob(f"{name}-*"):
+        ours = re.fullmatch(rf"{re.escape(name)}-[0-9a-f]{{16}}", place.name)
+        idle = time.time() - place.stat().st_mtime
+        if ours and idle > _KEPT and not any(place in used.parents for used in in_use):
+            doomed = root() / "building" / f"{place.name}.old"
+            place.rename(doomed)
+            remove(doomed)
 
 
 def remove(tree: Path) -> None:

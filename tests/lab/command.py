@@ -11,6 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from .errors import LabError
 
+ALONE = ("setpriv", "--pdeathsig=KILL", "unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--")
+"""Before a long command: it leaves no mount behind, and it and all its children end when we do, however we end."""
+
 
 def run(
     command: Sequence[str], *, input_text: str | None = None, env: Mapping[str, str] | None = None

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from . import cache
-from .command import progress, run
+from .command import ALONE, progress, run
 from .errors import LabError
 
 SUITE = "trixie"
@@ -41,15 +41,14 @@ def tree(name: str, recipe: Recipe) -> Path:
     """The root directory built by `recipe`, from the cache or freshly made."""
 
     def build(unfinished: Path) -> None:
-        with progress(f"building {name} from Debian packages (half a minute, once)"):
+        with progress(f"building {name} from Debian packages (about a minute, once)"):
             _mmdebstrap(unfinished / "root", recipe)
 
     return cache.entry(name, {"suite": SUITE, "lean": _LEAN, **asdict(recipe)}, build) / "root"
 
 
 def _mmdebstrap(target: Path, recipe: Recipe) -> None:
-    # In a mount namespace of its own, so that a killed build leaves no mount behind.
-    command = ["unshare", "--mount", "--propagation=private", "mmdebstrap", "--quiet", "--variant=minbase"]
+    command = [*ALONE, "mmdebstrap", "--quiet", "--variant=minbase"]
     command += [f"--dpkgopt={option}" for option in _LEAN]
     command += [f"--aptopt={option}" for option in _apt_options()]
     if recipe.packages:

@@ -73,7 +73,7 @@ def boot(lab: LabSpec, hosts: Iterable[HostSpec]) -> None:
 
 def kill(lab: str, host: str) -> None:
     """Power loss: every process of the host dies at once and the others hear nothing of it."""
-    if network.host_namespace(lab, host) in network.namespaces():
+    if host in network.links(lab):
         network.set_link(lab, host, up=False)
     cgroups.end(cgroups.host_cgroup(lab, host))
     network.disconnect(lab, host)

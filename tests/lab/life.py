@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from . import access, cache, cgroups, hosts, images, network, requirements, roots, state
@@ -15,8 +16,7 @@ from .state import Paths
 def prepare() -> None:
     """Build, or find in the cache, what every lab is made of."""
     requirements.check()
-    roots.host_root()
-    images.stores(IMAGES)
+    _materials(IMAGES)
 
 
 def up(lab: LabSpec) -> None:
@@ -25,7 +25,7 @@ def up(lab: LabSpec) -> None:
     Raises LabError when a lab of this name, but described otherwise, is up.
     """
     requirements.check()
-    root, stores = roots.host_root(), images.stores(name for host in lab.hosts for name in host.images)
+    root, stores = _materials(name for host in lab.hosts for name in host.images)
     with cache.locked(f"lab-{lab.name}"):
         if _is_up(lab.name):
             if state.read_spec(lab.name) != lab:
@@ -76,6 +76,15 @@ def boot(name: str, host: str) -> None:
 
 def is_running(name: str, host: str) -> bool:
     return cgroups.populated(cgroups.host_cgroup(name, host))
+
+
+def _materials(names: Iterable[str]) -> tuple[Path, dict[str, Path]]:
+    """The host root, and image name to its store; what is missing is built, two at a time."""
+    wanted = sorted(set(names), reverse=True)  # the one that takes longest first
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        root = pool.submit(roots.host_root)
+        stores = pool.map(lambda name: images.image(name).store, wanted)
+        return root.result(), dict(zip(wanted, stores, strict=True))
 
 
 def _is_up(name: str) -> bool:

@@ -56,20 +56,21 @@ def connect(lab: LabSpec, host: HostSpec) -> None:
         f"netns add {namespace}",
         f"link add name {host.name} netns {lab_namespace(lab.name)} type veth peer name eth0 netns {namespace}",
     )
-    _batch(lab_namespace(lab.name), f"link set {host.name} master bridge up")
+    _batch(lab_namespace(lab.name), f"link set dev {host.name} master bridge up")
     _batch(namespace, "link set lo up", f"address add {host.address}/{length} dev eth0", "link set eth0 up")
 
 
 def disconnect(lab: str, host: str) -> None:
     """Take the host's namespace away: peers hear nothing more of it."""
+    if host in links(lab):
+        run(["ip", "-n", lab_namespace(lab), "link", "delete", "dev", host])
     if host_namespace(lab, host) in namespaces():
-        set_link(lab, host, up=False)
         run(["ip", "netns", "delete", host_namespace(lab, host)])
 
 
 def set_link(lab: str, host: str, *, up: bool) -> None:
     """Plug the host's cable in or out, on the bridge's side: silence, no reset."""
-    run(["ip", "-n", lab_namespace(lab), "link", "set", host, "up" if up else "down"])
+    run(["ip", "-n", lab_namespace(lab), "link", "set", "dev", host, "up" if up else "down"])
 
 
 def links(lab: str) -> dict[str, bool]:

@@ -15,6 +15,7 @@ PROGRAMS = {
     "systemd-nspawn": "systemd-container",
     "ip": "iproute2",
     "nsenter": "util-linux",
+    "setpriv": "util-linux",
     "podman": "podman",
     "ssh": "openssh-client",
     "nc": "netcat-openbsd",

@@ -6,9 +6,7 @@ which its programs can be run without podman. Both are cached by the content of 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from collections.abc import Callable, Mapping
 
 from ..errors import LabError
 from . import etcd, pooler, spilo
@@ -22,10 +20,3 @@ def image(name: str) -> Image:
     if name not in _IMAGES:
         raise LabError(f"there is no image {name!r} (there are {', '.join(_IMAGES)})")
     return _IMAGES[name]()
-
-
-def stores(names: Iterable[str]) -> dict[str, Path]:
-    """Image name to its store; what is missing is built side by side."""
-    wanted = sorted(set(names))
-    with ThreadPoolExecutor(max_workers=2) as pool:
-        return dict(zip(wanted, pool.map(lambda name: image(name).store, wanted), strict=True))

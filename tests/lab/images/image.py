@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from .. import cache
-from ..command import progress, run
+from ..command import ALONE, progress, run
 from ..errors import LabError
 
 
@@ -23,15 +24,20 @@ class Image:
     root: Path
 
 
-def from_root(name: str, reference: str, root: Path, changes: Sequence[str]) -> Image:
-    """An image of one layer with the files of `root`; `changes` are lines as in a Containerfile."""
+def from_root(
+    name: str, reference: str, root: Path, changes: Sequence[str], programs: Mapping[str, Path] | None = None
+) -> Image:
+    """An image of one layer with the files of `root`; `changes` are lines as in a Containerfile.
+
+    `programs` are added: path in the image to the file here.
+    """
+    programs = programs or {}
 
     def build(unfinished: Path) -> None:
-        with progress(f"importing image {reference}"):
-            with opened(unfinished / "store") as store:
-                store.import_root(root, reference, changes)
+        with progress(f"importing image {reference}"), opened(unfinished / "store") as store:
+            store.import_root(root, reference, changes, programs)
 
-    recipe = [root.parent.name, reference, *changes]
+    recipe = [root.parent.name, reference, changes, {path: file.read_text() for path, file in programs.items()}]
     return Image(reference, cache.entry(f"store-{name}", recipe, build) / "store", root)
 
 
@@ -46,6 +52,7 @@ class Store:
     def podman(self) -> list[str]:
         """How podman is called for this store; it needs no cgroup and no network for what we do."""
         return [
+            *ALONE,
             "podman",
             f"--root={self.place}",
             f"--runroot={self.scratch / 'run'}",
@@ -55,11 +62,19 @@ class Store:
             "--cgroup-manager=cgroupfs",
         ]
 
-    def import_root(self, root: Path, reference: str, changes: Sequence[str]) -> None:
+    def copy_root(self, reference: str, target: Path) -> None:
+        """The files of an image as a plain directory."""
+        script = 'cp --archive "$("$@" image mount "$REFERENCE")" "$TARGET"'
+        inner = self.podman[len(ALONE) :]
+        environment = {**os.environ, "REFERENCE": reference, "TARGET": str(target)}
+        run([*ALONE, "sh", "-euc", script, "sh", *inner], env=environment)
+
+    def import_root(self, root: Path, reference: str, changes: Sequence[str], programs: Mapping[str, Path]) -> None:
+        pack = ["tar", "--create", "--numeric-owner", "--xattrs", f"--directory={root}", "."]
+        for path, file in programs.items():
+            pack += [f"--directory={file.parent}", f"--transform=s,^{file.name}$,.{path},", file.name]
         command = [*self.podman, "import", "--quiet", *(f"--change={change}" for change in changes), "-", reference]
-        with subprocess.Popen(
-            ["tar", "--create", "--numeric-owner", "--xattrs", f"--directory={root}", "."], stdout=subprocess.PIPE
-        ) as tar:
+        with subprocess.Popen(pack, stdout=subprocess.PIPE) as tar:
             done = subprocess.run(command, stdin=tar.stdout, capture_output=True, text=True, check=False)
         if done.returncode or tar.returncode:
             raise LabError(f"podman could not import {reference}\n{done.stderr.strip()}")
@@ -71,9 +86,5 @@ def opened(place: Path) -> Iterator[Store]:
     # podman takes no runroot of more than 50 characters
     with tempfile.TemporaryDirectory(prefix="lab-podman-", dir="/run") as scratch:
         yield Store(place, Path(scratch))
-        mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
-        for mount in reversed(mounts):
-            if mount.startswith((f"{place}/", f"{scratch}/")):
-                run(["umount", mount])
     for leftover in ("libpod", "db.sql", "defaultNetworkBackend", "networks", "volumes"):
         cache.remove(place / leftover)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from .. import cache, debian
 from ..command import progress, run
-from .image import Image, opened
+from ..errors import LabError
+from .image import Image, Store, opened
 
 _SOURCE = Path(__file__).parents[3] / "pooler"
 _BASE = "docker.io/library/debian:trixie-slim"
@@ -37,27 +40,43 @@ def _built() -> Path:
     recipe = [base.parent.name, reference(), {str(path.relative_to(_SOURCE)): path.read_text() for path in sources}]
 
     def build(unfinished: Path) -> None:
-        with progress(f"building {reference()} from pooler/Containerfile (half a minute)"):
+        with progress(f"building {reference()} from pooler/Containerfile"):
             _build(base, unfinished)
 
     return cache.entry("pooler", recipe, build)
 
 
 def _build(base: Path, place: Path) -> None:
-    archive, work = place / "pooler.tar", place / "work"
-    with opened(work) as store:
-        store.import_root(base, _BASE, [])
+    archive = place / "pooler.tar"
+    with _workshop(base) as store:
         run(
             [
-                *store.podman,
-                *("build", "--isolation=chroot", "--pull=never", "--format=oci", f"--tag={reference()}", str(_SOURCE)),
+                *(*store.podman, "build", "--layers", "--isolation=chroot", "--pull=never", "--format=oci"),
+                *(f"--tag={reference()}", str(_SOURCE)),
             ],
-            # What podman copies while it builds is large; and the machine's proxies must reach apt in there.
+            # What podman copies while it builds is large, too large for some machines' /tmp.
             env={**os.environ, "TMPDIR": str(place)},
         )
-        run([*store.podman, "save", "--quiet", "--format=oci-archive", f"--output={archive}", reference()])
-        mounted = run([*store.podman, "image", "mount", reference()]).stdout.strip()
-        run(["cp", "--archive", mounted, str(place / "root")])
-    cache.remove(work)
+        save = [*store.podman, "save", "--quiet", "--uncompressed", "--format=oci-archive", f"--output={archive}"]
+        run([*save, reference()])
+        store.copy_root(reference(), place / "root")
     with opened(place / "store") as store:
         run([*store.podman, "load", "--quiet", f"--input={archive}"])
+
+
+@contextlib.contextmanager
+def _workshop(base: Path) -> Iterator[Store]:
+    """The store in which it is built. It stays, so that a changed line of Python does not install packages anew."""
+    place = cache.root() / "workshop" / base.parent.name
+    with cache.locked("workshop"):
+        if not place.exists():
+            cache.remove(place.parent)  # of another base
+            place.mkdir(parents=True)
+            with opened(place) as store:
+                store.import_root(base, _BASE, [], {})
+        try:
+            with opened(place) as store:
+                yield store
+        except LabError:
+            cache.remove(place)
+            raise

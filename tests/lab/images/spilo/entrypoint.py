@@ -1,9 +1,9 @@
 """Runs inside the stand-in for Spilo: from environment variables to Patroni's configuration, then Patroni itself.
 
-Honoured, with Spilo's defaults: SCOPE, ETCD3_* (HOSTS, PROTOCOL, CACERT, CERT, KEY, ...), PGROOT, PGDATA, PGLOG, PGPORT,
-PGVERSION, APIPORT, RESTAPI_CONNECT_ADDRESS, PG_CONNECT_ADDRESS, PG{USER,PASSWORD}_{SUPERUSER,STANDBY}, ALLOW_NOSSL,
-SSL_{CA,CERTIFICATE,PRIVATE_KEY}_FILE, SSL_RESTAPI_{CA,CERTIFICATE,PRIVATE_KEY}_FILE, and SPILO_CONFIGURATION, a YAML
-document that is merged over what is made of the rest.
+Honoured, with Spilo's defaults: SCOPE, ETCD3_* (HOSTS, PROTOCOL, CACERT, CERT, KEY, ...), PGROOT, PGDATA, PGLOG,
+PGPORT, PGVERSION, APIPORT, RESTAPI_CONNECT_ADDRESS, PG_CONNECT_ADDRESS, PG{USER,PASSWORD}_{SUPERUSER,STANDBY},
+ALLOW_NOSSL, SSL_{CA,CERTIFICATE,PRIVATE_KEY}_FILE, SSL_RESTAPI_{CA,CERTIFICATE,PRIVATE_KEY}_FILE, and
+SPILO_CONFIGURATION, a YAML document that is merged over what is made of the rest.
 """
 
 from __future__ import annotations
