@@ -8,7 +8,8 @@ import re
 # Blanks in front belong to the number for strtol, strtod and atoi alike.
 _BLANKS = r"[ \t\n\v\f\r]*"
 _INTEGER = re.compile(
-    _BLANKS + r"(?P<sign>[+-]?)(?:0[xX](?P<hex>[0-9a-fA-F]+)|(?P<octal>0[0-7]*)|(?P<decimal>[1-9][0-9]*))"
+    _BLANKS + r"(?P<sign>[+-]?)(?:"
+    r"0[xX](?P<hex>[0-9a-fA-F]+)|0[bB](?P<binary>[01]+)|(?P<octal>0[0-7]*)|(?P<decimal>[1-9][0-9]*))"
 )
 _DOUBLE = re.compile(
     _BLANKS + r"(?P<sign>[+-]?)(?:"
@@ -18,20 +19,20 @@ _DOUBLE = re.compile(
     re.IGNORECASE,
 )
 _LEADING = re.compile(_BLANKS + r"([+-]?[0-9]+)")
-_SMALLEST_NORMAL = 2.2250738585072014e-308
 _LONG_BITS = 64
 _INT_BITS = 32
 
 
 def integer(text: str) -> int | None:
-    """What strtol(text, 0) stores in a 32 bit int, or None when it does not take the whole text. 0100 is 64."""
+    """What strtol(text, 0) stores in a 32 bit int, or None when it does not take the whole text. 0100 is 64.
+
+    0b11 is 3 since glibc 2.38, which Debian 13 has.
+    """
     match = _INTEGER.fullmatch(text)
     if match is None:
         return None
-    if match["hex"]:
-        number = int(match["hex"], 16)
-    else:
-        number = int(match["octal"], 8) if match["octal"] else int(match["decimal"])
+    bases = {"hex": 16, "binary": 2, "octal": 8, "decimal": 10}
+    (number,) = (int(match[kind], base) for kind, base in bases.items() if match[kind])
     return _as_int(-number if match["sign"] == "-" else number)
 
 
@@ -51,7 +52,7 @@ def is_time(text: str) -> bool:
     mantissa = re.split(r"[pP]", match["hex"][2:])[0] if match["hex"] else re.split(r"[eE]", match["decimal"])[0]
     if not mantissa.strip("0."):
         return True  # zero, even a negative one
-    return match["sign"] != "-" and _SMALLEST_NORMAL <= _double(match) < math.inf
+    return match["sign"] != "-" and 0 < _double(match) < math.inf
 
 
 def shown_time(text: str) -> str:
@@ -59,7 +60,8 @@ def shown_time(text: str) -> str:
     match = _DOUBLE.fullmatch(text)
     if match is None or match["special"]:
         return text.strip().lower()
-    return f"{int(_double(match) * 1_000_000) / 1_000_000:g}"
+    microseconds = _double(match) * 1_000_000
+    return f"{int(microseconds) / 1_000_000 if math.isfinite(microseconds) else microseconds:g}"
 
 
 def _double(match: re.Match[str]) -> float:

@@ -70,7 +70,8 @@ def _entry(line: str) -> tuple[str, str]:
     if name is None:
         raise _UnreadableError("no name in double quotes; the engine reads no further", 'expected "name" "secret"')
     # Without a secret here the engine would take the next line's name for one.
-    secret = _QUOTED.search(line, name.end())
+    start = line.find('"', name.end())
+    secret = _QUOTED.match(line, start) if start >= 0 else None
     if secret is None:
         raise _UnreadableError("no secret in double quotes behind the name", 'expected "name" "secret" on one line')
     return name[1].replace('""', '"'), secret[1].replace('""', '"')

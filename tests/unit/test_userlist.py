@@ -75,6 +75,7 @@ def test_text_means_what_the_engine_means(text: str, meant: dict[str, str]) -> N
         ('"a"\n"b" "c"\n', "u:1: no secret"),
         ('"a" "b\nc"\n', "u:1: no secret"),
         ('"a""b"\n', "u:1: no secret"),
+        ('"a" "b""', "u:1: no secret"),
         ('"" "b"\n', "u:1: the name is empty"),
         ('"a" "b\0"\n', "NUL"),
         ('"' + "n" * 128 + '" "s"', "u:1: the name has 128 bytes (at most 127"),
