@@ -224,15 +224,27 @@ def test_a_leaf_of_another_authority_is_replaced(bench: Bench) -> None:
     assert bench.issue()["leaves"][0]["reasons"][0] == "signed by another authority"
 
 
-def test_a_further_trusted_authority_reaches_the_hosts(bench: Bench) -> None:
+def test_an_authority_is_replaced_in_three_runs_with_both_trusted_on_the_way(bench: Bench) -> None:
     bench.authority()
     bench.issue()
-    other = certificates.new_authority("next", now=datetime.now(UTC))
     path = bench.pki / "ca.crt"
-    path.write_text(certificates.trusted(path.read_text(), other.certificate_pem))
+    old, new = path.read_text(), certificates.new_authority("next", now=datetime.now(UTC))
+
+    path.write_text(certificates.trusted(old, new.certificate_pem))
     assert bench.issue()["leaves"][0]["reasons"] == ["ca.crt is not that of the authority"]
+    assert certificates.inspect(bench.current("tls.crt")).issued_by(old)
     assert bench.current("ca.crt").count("BEGIN CERTIFICATE") == 2
     assert not bench.issue()["changed"]
+
+    AuthorityFiles(bench.pki).write(new, PASSPHRASE)
+    path.write_text(certificates.trusted(new.certificate_pem, old))
+    assert "signed by another authority" in bench.issue()["leaves"][0]["reasons"]
+    assert certificates.inspect(bench.current("tls.crt")).issued_by(new.certificate_pem)
+    assert not bench.issue()["changed"]
+
+    path.write_text(new.certificate_pem)
+    assert bench.issue()["leaves"][0]["reasons"] == ["ca.crt is not that of the authority"]
+    assert bench.current("ca.crt") == new.certificate_pem
 
 
 def test_a_leaf_in_the_last_third_of_its_life_is_renewed(bench: Bench) -> None:
