@@ -49,10 +49,9 @@ def test_hosts_find_each_other_by_name_and_no_way_out(lab: spec.LabSpec) -> None
 
 
 def test_a_host_sets_its_own_network_sysctls(lab: spec.LabSpec) -> None:
-    assert (
-        ssh(lab, "a", "sudo sysctl -qw net.ipv4.tcp_migrate_req=1; sysctl -n net.ipv4.tcp_migrate_req").stdout == "1\n"
-    )
-    assert ssh(lab, "b", "sysctl -n net.ipv4.tcp_migrate_req").stdout == "0\n"
+    change = "sysctl -qw net.ipv4.tcp_migrate_req=1; sysctl -n net.ipv4.tcp_migrate_req"
+    assert ssh(lab, "root@a", change).stdout == "1\n"
+    assert ssh(lab, "root@b", "sysctl -n net.ipv4.tcp_migrate_req").stdout == "0\n"
 
 
 def test_podman_runs_a_container_from_the_shared_store(lab: spec.LabSpec) -> None:
