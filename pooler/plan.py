@@ -102,6 +102,9 @@ def plan(pooler: Pooler, bundle: Bundle, observed: Observed) -> Plan:
             changes.append(Change("the process", Effect.NONE, "is not running", console))
             continue
         found = tuple(_instance_changes(instance, bundle, observed, wanted[console], databases))
+        if bundle.databases in write and not any(change.effect >= Effect.RELOAD for change in found):
+            # SHOW DATABASES tells neither of an entry `*` nor of every key.
+            found = (*found, Change("databases", Effect.RELOAD, "differ from their file", console))
         if together:
             found = (*found, Change("who opens the port", Effect.DISRUPTIVE, "changes", console))
         changes += found

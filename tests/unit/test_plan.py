@@ -87,6 +87,14 @@ def test_a_pool_size_is_a_reload_and_touches_the_hosts_file_alone() -> None:
     assert not todo.restart
 
 
+@pytest.mark.parametrize("entry", [{"name": "*"}, {"name": "app", "pool_size": 20, "connect_query": "select 1"}])
+def test_what_show_databases_does_not_show_is_a_reload_too(entry: dict[str, Any]) -> None:
+    entries = [{"name": "app", "pool_size": 20}, entry] if entry["name"] == "*" else [entry]
+    todo = changed(pooler(), pooler(databases=entries))
+    assert todo.effect == Effect.RELOAD
+    assert todo.reload == (50001, 50002)
+
+
 def test_a_setting_read_at_start_only_restarts_one_after_the_other() -> None:
     todo = changed(pooler(), pooler(settings={"pkt_buf": 8192}))
     assert todo.effect == Effect.ROLLING_RESTART
