@@ -144,6 +144,7 @@ class Plan:
     restart_due: bool = False
     reload_due: bool = False
     why: tuple[str, ...] = ()
+    why_reload: tuple[str, ...] = ()
     remove: tuple[str, ...] = ()
 
     @property
@@ -158,15 +159,15 @@ class Plan:
 
     def steps(self, quadlet: Quadlet) -> tuple[str, ...]:
         """The order of work, in words."""
-        reason = ": " + "; ".join(self.why) if self.why else ""
+        why, why_reload = "; ".join(self.why), "; ".join(self.why_reload)
         words = [f"remove {what}" for what in self.remove]
         words += [f"pull {quadlet.image}"] * self.pull
         words += [f"make {directory.path}" for directory in self.directories]
         words += [f"write {file.path}" for file in self.write]
-        words += [f"start {quadlet.name}{reason}"] * self.start
-        words += [f"restart {quadlet.name}{reason}"] * self.restart
-        words += [f"reload {quadlet.name}{'' if self.start or self.restart else reason}"] * self.reload
-        words += [f"leave a restart of {quadlet.name} for later{reason}"] * self.restart_due
+        words += [f"start {quadlet.name}: {why}"] * self.start
+        words += [f"restart {quadlet.name}: {why}"] * self.restart
+        words += [f"reload {quadlet.name}: {why_reload}"] * self.reload
+        words += [f"leave a restart of {quadlet.name} for later: {why}"] * self.restart_due
         return tuple(words)
 
 
@@ -217,7 +218,8 @@ def plan(quadlet: Quadlet, observed: Observed) -> Plan:
         wait=wait,
         restart_due=bool(restarts) and not restart,
         reload_due=bool(reloads) and not reload,
-        why=("it is not running",) if start else (restarts or reloads),
+        why=("it is not running",) if start else restarts,
+        why_reload=reloads,
     )
 
 
@@ -239,7 +241,8 @@ def diff(quadlet: Quadlet, observed: Observed, todo: Plan) -> list[dict[str, str
         before = found.content.decode(errors="replace") if found else ""
         after = file.content.decode() if file else ""
         if path in secret:
-            before, after = ("(secret content)\n" if text else "" for text in (before, after))
+            changes = ", changed" if before and before != after else ""
+            before, after = before and "(secret content)\n", after and f"(secret content{changes})\n"
         shown.append(
             {
                 "before": before,

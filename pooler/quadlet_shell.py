@@ -84,7 +84,7 @@ def apply(quadlet: Quadlet, plan: Plan) -> str:
         f"directory {shlex.quote(directory.path)} {directory.mode:04o} {directory.owner}"
         for directory in plan.directories
     ]
-    steps += [f"put {shlex.quote(file.path)}" for file in plan.write]
+    steps += [f"put {shlex.join(file.path for file in plan.write)}"] if plan.write else []
     if quadlet.unit in plan.write and not (plan.start or plan.restart):
         steps += ["systemctl daemon-reload"]
     if plan.start or plan.restart:
@@ -142,11 +142,17 @@ directory() {{
   chown "$3:$3" "$1"
   chmod "$2" "$1"
 }}
-put() {{  # a file of the stream to its place, by one rename
-  (umask 022; mkdir -p "${{1%/*}}")
-  cp -p "files$1" "$1.new" && sync "$1.new" && mv -T "$1.new" "$1" || {{ rm -f "$1.new"; return 1; }}
+put() {{  # files of the stream to their places: all are there before the first is renamed
+  for path do
+    (umask 022; mkdir -p "${{path%/*}}")
+    cp -p "files$path" "$path.new" && sync "$path.new" && continue
+    for path do rm -f "$path.new"; done
+    return 1
+  done
+  for path do mv -T "$path.new" "$path"; done
 }}
 start() {{
+  since=--since=@$(date +%s)
   systemctl daemon-reload
   systemctl reset-failed {service} 2>/dev/null || :
   systemctl restart {service} 2>"$staging/answer" || {{ journal 'did not start'; return 1; }}
@@ -164,13 +170,19 @@ reload() {{
   {note}
   echo {reloading_digest(quadlet)} > {reloaded_record(name)}
 }}
-journal() {{  # the trouble, the last answer, then what the unit said, or why there is no unit
+journal() {{  # the trouble, the last answer, then what the container said, or systemd, or why there is no unit
   echo "{name} $1; its last words:" >&2
   [ ! -f "$staging/answer" ] || tail -n 3 "$staging/answer" >&2
-  if systemctl cat {service} >/dev/null 2>&1
-  then journalctl --quiet --no-pager --output=cat --lines=7 _SYSTEMD_UNIT={service} >&2
-  else /usr/lib/systemd/system-generators/podman-system-generator --dryrun 2>&1 >/dev/null | tail -n 7 >&2
+  if systemctl cat {service} >/dev/null 2>&1; then
+    said=$(journalctl --quiet --no-pager --output=cat --lines=50 $since _SYSTEMD_UNIT={service} |
+      grep -vE ' m=[+][0-9.]+ (container|image|volume) |^conmon |^[0-9a-f]{{64}}$' | tail -n 7)
+    [ -n "$said" ] || said=$(journalctl --quiet --no-pager --output=cat --lines=7 $since --unit {service})
+  else
+    said=$(/usr/lib/systemd/system-generators/podman-system-generator --dryrun 2>&1 >/dev/null |
+      grep -v 'Loading source unit file' | tail -n 7)
   fi
+  printf '%s\n' "$said" >&2
 }}
+since=
 mkdir -p {RECORDS}
 """
