@@ -26,8 +26,10 @@ echo 'postgres:*:20000:0:99999:7:::' >> /etc/shadow
 _AFTER = """
 pg_dropcluster 17 main
 rm -r /usr/lib/postgresql/17/lib/llvmjit.so /usr/lib/postgresql/17/lib/bitcode /usr/lib/*/libLLVM*
-mkdir -p /home/postgres/.config/patroni
-ln -s /run/postgres.yml /home/postgres/.config/patroni/patronictl.yaml
+for home in /home/postgres /root; do
+    mkdir -p $home/.config/patroni
+    ln -s /run/postgres.yml $home/.config/patroni/patronictl.yaml
+done
 chown -R postgres:postgres /home/postgres
 # As in Spilo, the group root may write where root may, so that the image runs as uid 101 as well.
 chgrp -R 0 /home/postgres /run
@@ -42,13 +44,14 @@ def image() -> Image:
         before=_BEFORE,
         script=_AFTER,
     )
-    environment = (
-        "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/usr/lib/postgresql/17/bin "
-        f"LC_ALL=C.UTF-8 PGHOME=/home/postgres RW_DIR=/run PGROOT={_PGROOT} PGDATA={_PGROOT}/data "
-        f"PGLOG={_PGROOT}/pg_log PGVERSION=17"
-    )
     changes = [
-        f"ENV {environment}",
+        "ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/usr/lib/postgresql/17/bin",
+        "ENV LC_ALL=C.UTF-8",
+        "ENV PGHOME=/home/postgres",
+        f"ENV PGROOT={_PGROOT}",
+        f"ENV PGDATA={_PGROOT}/data",
+        f"ENV PGLOG={_PGROOT}/pg_log",
+        "ENV PGVERSION=17",
         "WORKDIR /home/postgres",
         f'ENTRYPOINT ["/usr/bin/python3", "{_ENTRYPOINT}"]',
     ]
