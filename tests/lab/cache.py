@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-_KEPT = 2 * 3600  # seconds
+_KEPT = 1800  # seconds
 
 
 def root() -> Path:
@@ -69,7 +69,7 @@ def _is_used(place: Path) -> bool:
 
 
 def _forget_older(name: str, fresh: Path) -> None:
-    """Remove entries of the same name that nobody has asked for in two hours and no lab is made of."""
+    """Remove entries of the same name that nobody has asked for in half an hour and no lab is made of."""
     in_use = {link.resolve() for pattern in ("lower", "images/*") for link in root().glob(f"labs/*/hosts/*/{pattern}")}
     for place in fresh.parent.glob(f"{name}-*"):
         ours = re.fullmatch(rf"{re.escape(name)}-[0-9a-f]{{16}}", place.name)
