@@ -275,7 +275,8 @@ def _reload_reasons(quadlet: Quadlet, observed: Observed, *, read_now: bool) -> 
         changed = [line.split(None, 1)[-1] for line in observed.watched.splitlines() if line not in known]
         yield f"{' and '.join(changed) or 'a watched file'} changed since it was read"
     if quadlet.reload and observed.reloaded != reloading_digest(quadlet):
-        yield "what it was last reloaded with differs"
+        paths = [file.path for file in quadlet.reloading] or ["a file that is gone"]
+        yield f"{' and '.join(paths)} {'are' if len(paths) > 1 else 'is'} not in force yet"
 
 
 def _differs(file: File, found: FoundFile | None) -> bool:
