@@ -39,3 +39,8 @@ def remote(lab: Scenario, request: pytest.FixtureRequest) -> Remote:
 def machine(lab: Scenario, request: pytest.FixtureRequest) -> Host:
     """Every host in turn, as testinfra knows it."""
     return testinfra.get_host(f"ssh://{request.param}", ssh_config=str(lab.paths.ssh_config), sudo=True)
+
+
+@pytest.fixture(scope="session")
+def pooler_machine(lab: Scenario) -> Host:
+    return testinfra.get_host(f"ssh://{POOLER}", ssh_config=str(lab.paths.ssh_config), sudo=True)

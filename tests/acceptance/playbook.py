@@ -35,7 +35,7 @@ class Run:
 
     def errors(self) -> list[str]:
         """Task results that say failed or unreachable."""
-        return re.findall(r"^(?:fatal|failed): \[.*", self.output, re.MULTILINE)
+        return re.findall(r"^(?:fatal|failed): \[[^\n]*(?:\n    [^\n]*)*", self.output, re.MULTILINE)
 
     def tail(self) -> str:
         return self.output[-3000:]

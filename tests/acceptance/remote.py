@@ -38,7 +38,7 @@ class Remote:
         """All that a change to the pooler could alter: files, units, containers and since when they run."""
         return self.sh(
             "cd /; find etc/pgbouncer etc/containers etc/systemd etc/tmpfiles.d etc/sysctl.d var/lib/pgfleet "
-            "-printf '%p %y %m %U %s %T@ %l\\n' 2>/dev/null | sort\n"
+            "-type d -printf '%p %m %U\\n' -o -printf '%p %m %U %s %T@ %l\\n' 2>/dev/null | sort\n"
             "podman ps --all --no-trunc --format '{{.ID}} {{.Names}} {{.State}} {{.StartedAt}}' | sort\n"
             "podman images --no-trunc --format '{{.ID}} {{.Names}}' | sort\n"
         )

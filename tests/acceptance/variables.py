@@ -31,7 +31,7 @@ UNUSUAL_ROLES = {
     "ünïcödé 数据": "pässwörd €{} 数据",
     "prepared": "\u2168\u00a0{}",  # SASLprep makes IX and a space of the first two
     "r" * 63: "{}" + "x" * (1000 - TOKEN_DIGITS),
-    "comma,equals=": "a,b={}",
+    "equals=sign": "a,b={}",
 }
 """Name and shape of the password of each."""
 

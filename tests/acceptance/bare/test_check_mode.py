@@ -43,9 +43,7 @@ def test_check_mode_shows_what_would_be_written(checked: Run) -> None:
 
 
 @pytest.mark.parametrize("host", HOSTS)
-def test_check_mode_leaves_a_bare_host_as_it_is(
-    lab: Scenario, checked: Run, before: dict[str, str], host: str
-) -> None:
+def test_check_mode_leaves_a_bare_host_as_it_is(lab: Scenario, checked: Run, before: dict[str, str], host: str) -> None:
     after = Remote(lab, host).sh(_EVERYTHING)
     assert set(after.splitlines()) ^ set(before[host].splitlines()) == set()
 
