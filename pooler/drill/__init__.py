@@ -1,0 +1,1 @@
+"""Load with bookkeeping: what clients feel while something happens to the pooler. `python -m pooler.drill` runs it."""

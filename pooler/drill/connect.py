@@ -1,0 +1,27 @@
+"""How clients of the load log in: TLS with verify-full, SCRAM."""
+
+from __future__ import annotations
+
+import ssl
+from functools import cache
+
+import asyncpg
+
+from .settings import Settings
+
+
+async def connect(settings: Settings) -> asyncpg.Connection:
+    """The caller bounds the time it may take."""
+    return await asyncpg.connect(
+        host=settings.host,
+        port=settings.port,
+        user=settings.user,
+        password=settings.password,
+        database=settings.database,
+        ssl=_context(settings.ca),
+    )
+
+
+@cache
+def _context(ca: str) -> ssl.SSLContext:
+    return ssl.create_default_context(cafile=ca)

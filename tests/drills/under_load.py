@@ -1,0 +1,42 @@
+"""The load as a process in the lab's network, while the drill does something to the hosts."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+
+from pooler.drill.report import Report
+from pooler.drill.settings import Settings
+
+Mark = Callable[[str], None]
+
+
+def under_load(lab: str, settings: Settings, event: Callable[[Mark], None]) -> Report:
+    """What clients felt from just before `event` until just after it; what it marks is in the report.
+
+    Raises SystemExit when the load cannot run.
+    """
+    command = [sys.executable, "-m", "tests.lab", "netns", lab, "--", sys.executable, "-m", "pooler.drill"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin
+        assert process.stdout
+        say = process.stdin
+
+        def tell(line: str) -> None:
+            say.write(line + "\n")
+            say.flush()
+
+        tell(json.dumps(asdict(settings)))
+        if not process.stdout.readline():
+            raise SystemExit("the load could not begin")
+        try:
+            event(lambda what: tell(f"mark {what}"))
+        finally:
+            say.close()
+        report = process.stdout.readline()
+    if not report:
+        raise SystemExit("the load has ended without a report")
+    return Report.from_json(report)
