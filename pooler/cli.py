@@ -68,6 +68,11 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--cert", metavar="FILE")
     command.add_argument("--key", metavar="FILE")
     command.set_defaults(run=_leader)
+
+    command = commands.add_parser("release-port", help="end listening on a port for all holders of the socket")
+    command.add_argument("pid", type=int)
+    command.add_argument("port", type=int)
+    command.set_defaults(run=_release_port)
     return parser
 
 
@@ -174,6 +179,13 @@ def _leader(parsed: argparse.Namespace) -> int:
         print(json.dumps({"error": str(error)}))
         return 1
     print(json.dumps({"host": found.host, "port": found.port}))
+    return 0
+
+
+def _release_port(parsed: argparse.Namespace) -> int:
+    from . import listeners
+
+    listeners.release(parsed.pid, parsed.port)
     return 0
 
 

@@ -129,6 +129,9 @@ class Pooler:
     patroni: tuple[str, ...] = ()
     tls_directory: str = "/etc/pgbouncer/tls"
     nofile: int | None = None
+    drain_timeout: int = 30
+    transaction_timeout: int = 30
+    allow_disruption: bool = False
 
     @property
     def consoles(self) -> tuple[int, ...]:
@@ -193,6 +196,9 @@ class _Reader:
             patroni=tuple(str(url) for url in variables.get("patroni") or ()),
             tls_directory=str(variables.get("tls_directory") or "/etc/pgbouncer/tls"),
             nofile=self.integer("nofile", 0, 0, 2**31 - 1) or None,
+            drain_timeout=self.integer("drain_timeout", 30, 0, 86400),
+            transaction_timeout=self.integer("transaction_timeout", 30, 0, 86400),
+            allow_disruption=bool(variables.get("allow_disruption")),
         )
         self.leader_can_be_found(pooler)
         self.can_be_written(pooler)

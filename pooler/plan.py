@@ -88,9 +88,7 @@ def plan(pooler: Pooler, bundle: Bundle, observed: Observed) -> Plan:
         console: ini.parse(_instance_file(bundle, console), version=pooler.engine_version)
         for console in pooler.consoles
     }
-    databases = ini.parse(
-        bundle.databases.content.decode(), name=bundle.databases.path, version=pooler.engine_version
-    ).databases
+    databases = _databases(pooler, bundle)
 
     # The kernel shares a port among sockets of one uid only: systemd's are root's, the engine's are not.
     together = bool(observed.instances) and (SOCKET in observed.files) != (SOCKET in unit_paths)
@@ -132,12 +130,36 @@ def plan(pooler: Pooler, bundle: Bundle, observed: Observed) -> Plan:
     )
 
 
+def trial_changes(pooler: Pooler, bundle: Bundle, instance: Instance) -> tuple[Change, ...]:
+    """How an instance that was started on trial differs from what the bundle wants; nothing when it is as planned."""
+    wanted = ini.parse(_instance_file(bundle, instance.console), version=pooler.engine_version)
+    return tuple(config_changes(instance, wanted, _databases(pooler, bundle)))
+
+
+def needs_trial(bundle: Bundle, observed: Observed, plan: Plan) -> bool:
+    """Whether the engine is to accept the files first: always, but when nothing but servers' addresses differ."""
+    if plan.switch or plan.restart or plan.start:
+        return bool(plan.write)
+    found = observed.files.get(bundle.databases.path)
+    return found is not None and _without_hosts(found.content) != _without_hosts(bundle.databases.content)
+
+
+def _without_hosts(databases: bytes) -> dict[str, dict[str, str]]:
+    entries = ini.parse(databases.decode()).databases
+    return {name: {k: v for k, v in entry.items() if k not in ("host", "port")} for name, entry in entries.items()}
+
+
 def removal(observed: Observed) -> Plan:
     """Take the instances away; the files of this module go with them."""
     consoles = tuple(sorted(observed.instances))
     changes = [Change("the process", Effect.DISRUPTIVE, "is not wanted", console) for console in consoles]
     changes += [Change(path, Effect.NONE, "is deleted") for path in sorted(observed.files)]
     return Plan(changes=tuple(changes), remove=consoles)
+
+
+def _databases(pooler: Pooler, bundle: Bundle) -> dict[str, dict[str, str]]:
+    text = bundle.databases.content.decode()
+    return ini.parse(text, name=bundle.databases.path, version=pooler.engine_version).databases
 
 
 def _instance_file(bundle: Bundle, console: int) -> str:
@@ -164,6 +186,12 @@ def _instance_changes(
     if not instance.answers:
         yield Change("the console", Effect.ROLLING_RESTART, "does not answer", number)
         return
+    yield from config_changes(instance, wanted, databases)
+
+
+def config_changes(instance: Instance, wanted: ini.Ini, databases: dict[str, dict[str, str]]) -> Iterator[Change]:
+    """How what an instance says at its console differs from the files it is to run."""
+    number = instance.console
     if any(instance.config.get(name) != wanted.pgbouncer[name] for name in _RELEASED):
         yield Change("the files", Effect.RELOAD, "are not the ones it has read", number)
     for name, shown in instance.config.items():
@@ -174,12 +202,9 @@ def _instance_changes(
             yield Change(name, Effect.RELOAD, f"{shown!r} becomes {text!r}", number)
         else:
             yield Change(name, Effect.ROLLING_RESTART, f"{shown!r} becomes {text!r}, read at start only", number)
-    for name in sorted(set(databases) | (set(instance.databases) - {"pgbouncer"})):
-        if name not in databases:
-            # An engine with a `*` entry makes databases as clients ask for them.
-            if "*" not in databases:
-                yield Change(f"database {name}", Effect.RELOAD, "is not wanted", number)
-        elif name != "*" and (why := _database_differs(databases[name], instance.databases.get(name))):
+    # What is shown and not wanted, an entry `*` of before has made: it stays until nobody has used it for an hour.
+    for name in sorted(set(databases) - {"*"}):
+        if why := _database_differs(databases[name], instance.databases.get(name)):
             yield Change(f"database {name}", Effect.RELOAD, why, number)
 
 

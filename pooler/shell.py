@@ -1,7 +1,6 @@
-"""The scripts a pooler host runs: one that reads everything, one that carries out a plan. POSIX sh, no Python.
+"""What a pooler host is asked: everything in one script, consoles alone in another. POSIX sh, no Python.
 
-They run after the prelude of the host room, which defines `section`; the one that applies finds its files below
-`files/` in the current directory.
+Scripts run after the prelude of the host room, which defines `section`.
 """
 
 from __future__ import annotations
@@ -9,12 +8,11 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
-from .bundle import CONFIGURATION, CURRENT, DATABASES, RELEASES, RUNTIME
+from .bundle import CONFIGURATION, CURRENT, DATABASES, RUNTIME
 from .model import Pooler
-from .plan import Plan
 from .units import CONTAINER, LABEL, SOCKET, SYSCTL, TMPFILES
 
-_COMMANDS = ("VERSION", "CONFIG", "DATABASES")
+COMMANDS = ("VERSION", "CONFIG", "DATABASES")
 _ALL_FILES = f"{CURRENT}/* {DATABASES} {CONTAINER} {SOCKET} {TMPFILES} {SYSCTL}"
 
 
@@ -43,50 +41,11 @@ containers=$(podman ps --no-trunc --filter 'name=^pgbouncer-[0-9]' \\
 printf '%s\\n' "$containers"
 any=${{containers%%|*}}
 section consoles
-[ -z "$any" ] || timeout 60 podman exec "$any" sh -c {shlex.quote(_ask_consoles(pooler.port, _COMMANDS))} - \\
+[ -z "$any" ] || timeout 60 podman exec "$any" sh -c {shlex.quote(ask_consoles(pooler.port, COMMANDS))} - \\
   $(printf '%s\\n' "$containers" | sed 's/|.*//; s/pgbouncer-//') 2>/dev/null || :
 section leader
 {_ask_leader(pooler)}
 """
-
-
-def apply(pooler: Pooler, plan: Plan, release: str) -> str:
-    """Carry out a plan, then print what `read` prints. When the engine refuses, the old files are back in force."""
-    steps = [_FUNCTIONS.replace("@PORT@", str(pooler.port)).replace("@RELEASES@", RELEASES)]
-    steps += [f"put {shlex.quote(file.path)}" for file in plan.write]
-    if plan.delete:
-        steps += [f"rm -f {' '.join(plan.delete)} /etc/systemd/system/sockets.target.wants/pgbouncer@*.socket"]
-    if plan.units:
-        steps += [f"systemd-tmpfiles --create {TMPFILES}", f"/usr/lib/systemd/systemd-sysctl {SYSCTL} || :"]
-        steps += [f"enable {console}" for console in pooler.consoles]
-        steps += [f"disable {console}" for console in plan.remove]
-        steps += ["systemctl daemon-reload"]
-    if plan.switch:
-        steps += [f"switch {release}"]
-    steps += [f"reload {console}" for console in plan.reload]
-    steps += [f"stop {console}" for console in plan.remove]
-    if plan.together:
-        steps += [f"stop {console}" for console in plan.restart]
-        steps += [f"start {console}" for console in (*plan.restart, *plan.start)]
-    else:
-        steps += [f"start {console}" for console in plan.start]
-        steps += [f"stop {console}; start {console}" for console in plan.restart]
-    steps += ["tidy"]
-    return "\n".join(steps) + read(pooler)
-
-
-def remove(plan: Plan) -> str:
-    """Stop and take away every instance and every file that `apply` has written."""
-    steps = [_FUNCTIONS]
-    steps += [f"disable {console}; stop {console}" for console in plan.remove]
-    steps += [
-        f"rm -rf {RELEASES} {CURRENT} {CONFIGURATION}/databases {RUNTIME}",
-        f"rm -f {CONTAINER} {SOCKET} {TMPFILES} {SYSCTL}",
-        f"rmdir {CONFIGURATION} 2>/dev/null || :",
-        "systemctl daemon-reload",
-        "systemctl reset-failed 'pgbouncer@*' 2>/dev/null || :",
-    ]
-    return "\n".join(steps) + "\n"
 
 
 def ask(port: int, commands: Sequence[str]) -> str:
@@ -94,7 +53,7 @@ def ask(port: int, commands: Sequence[str]) -> str:
     return f"""
 any=$({_RUNNING} | head -n 1)
 section consoles
-[ -z "$any" ] || timeout 60 podman exec "$any" sh -c {shlex.quote(_ask_consoles(port, commands))} - \\
+[ -z "$any" ] || timeout 60 podman exec "$any" sh -c {shlex.quote(ask_consoles(port, commands))} - \\
   $({_RUNNING} | sed 's/pgbouncer-//')
 """
 
@@ -114,7 +73,7 @@ done
 _RUNNING = "podman ps --filter 'name=^pgbouncer-[0-9]' --format '{{.Names}}' | sort"
 
 
-def _ask_consoles(port: int, commands: Sequence[str]) -> str:
+def ask_consoles(port: int, commands: Sequence[str]) -> str:
     """Runs in a container: every console through its unix socket, as the uid that needs no password."""
     asked = " ".join(f'-c "\\echo @ $console {name}" -c "SHOW {name}"' for name in commands)
     return (
@@ -139,58 +98,3 @@ elif podman image exists {image}; then
   timeout 60 podman run --rm --pull=never --network=host --user {pooler.uid}:{pooler.uid} --read-only --cap-drop=all \\
     --volume {CONFIGURATION}:{CONFIGURATION}:ro,z --entrypoint pooler {image} {question} 2>&1 || :
 fi"""
-
-
-_FUNCTIONS = f"""
-put() {{  # a file of the stream to its place, by one rename
-  (umask 022; mkdir -p "${{1%/*}}")
-  cp -p "files$1" "$1.new" && sync "$1.new" && mv -T "$1.new" "$1"
-}}
-switch() {{
-  ln -sfn "releases/$1" {CURRENT}.new && mv -T {CURRENT}.new {CURRENT} && sync {CONFIGURATION}
-}}
-enable() {{
-  ln -sfn pgbouncer@.container "/etc/containers/systemd/pgbouncer@$1.container"
-  [ ! -f {SOCKET} ] || systemctl enable --quiet --no-reload "pgbouncer@$1.socket"
-}}
-disable() {{
-  rm -f "/etc/containers/systemd/pgbouncer@$1.container"
-  [ ! -f {SOCKET} ] || systemctl disable --quiet --no-reload "pgbouncer@$1.socket"
-}}
-console() {{
-  timeout 60 podman exec "pgbouncer-$1" psql -X -q -v ON_ERROR_STOP=1 -h "{RUNTIME}/$1" -p @PORT@ -U pgbouncer \\
-    -d pgbouncer -c "$2" >/dev/null
-}}
-reload() {{
-  section "step reload $1"
-  console "$1" RELOAD
-}}
-stop() {{  # new connections go to the others once its ports are closed
-  section "step stop $1"
-  systemctl stop "pgbouncer@$1.socket" 2>/dev/null || :
-  systemctl stop "pgbouncer@$1.service"
-  rm -rf "{RUNTIME}/$1"
-}}
-start() {{
-  section "step start $1"
-  systemd-tmpfiles --create {TMPFILES}
-  systemctl reset-failed "pgbouncer@$1.service" 2>/dev/null || :
-  [ ! -f {SOCKET} ] || systemctl start "pgbouncer@$1.socket"
-  systemctl start "pgbouncer@$1.service" || {{ journal "$1"; return 1; }}
-  answers "$1" || {{ journal "$1"; return 1; }}
-}}
-answers() {{  # an engine without sd_notify is ready when its console is; at most 15 s
-  tries=0
-  until console "$1" 'SHOW VERSION' 2>/dev/null; do
-    tries=$((tries + 1)); [ $tries -lt 150 ] || return 1; sleep 0.1
-  done
-}}
-journal() {{  # the engine's own complaints, or else what systemd and podman say
-  said=$(journalctl --quiet --no-pager --output=cat --lines=40 --unit "pgbouncer@$1.service")
-  printf '%s\n' "$said" | grep -E ' (WARNING|ERROR|FATAL) ' >&2 || printf '%s\n' "$said" | tail -n 8 >&2
-}}
-tidy() {{  # the release before this one stays, for the way back
-  (cd @RELEASES@ && ls -1t | tail -n +4 | while read -r old; do
-    [ "releases/$old" = "$(readlink {CURRENT})" ] || rm -rf "./$old"; done)
-}}
-"""

@@ -76,7 +76,8 @@ def _container_text(pooler: Pooler, unit_digest: str) -> str:
         f"Group={pooler.uid}\n"
         "Network=host\n"
         "Volume=/etc/pgbouncer:/etc/pgbouncer:ro,z\n"
-        "Volume=/run/pgbouncer:/run/pgbouncer:z\n"
+        # An engine that ends removes its unix socket, also one that systemd still holds: not when it cannot.
+        f"Volume=/run/pgbouncer:/run/pgbouncer:{'ro,z' if by_socket else 'z'}\n"
         "ReadOnly=true\n"
         "ReadOnlyTmpfs=false\n"
         "DropCapability=all\n"

@@ -1,14 +1,20 @@
 # Copyright: the pgfleet team
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The whole desired state of the instances on one host: read, decide, apply, read back."""
+"""The whole desired state of the instances on one host: read, decide, try, apply, read back; or the way back."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict
 from typing import Any
 
-from ...pooler import bundle, diff, observed, plan, shell
+from ansible.utils.display import Display
+
+from ...pooler import bundle, diff, observed, plan, shell, shell_apply
+from ...pooler.bundle import Bundle
+from ...pooler.files import File
 from ...pooler.model import Pooler
+from ...pooler.observed import Observed
+from ...pooler.plan import Effect, Plan
 from ...pooler.server import Server
 from ..plugin_utils.action import PoolerAction
 from ..plugin_utils.host import Answer, Host, HostError
@@ -22,45 +28,142 @@ class ActionModule(PoolerAction):
         host = self.host()
         before = _observe(host.read(shell.read(pooler)))
         if arguments["state"] == "absent":
-            return self._remove(host, before)
+            return self._remove(host, pooler, before)
         _require(host, pooler, before, self.check)
         wanted = bundle.build(pooler, _facts(pooler, before))
         todo = plan.plan(pooler, wanted, before)
-        result = _result(pooler, todo, before, host)
+        shown: dict[str, Any] = {}
         if before.leader_trouble:
-            result["warnings"] = [f"{host.name}: the last known leader stays: {before.leader_trouble}"]
+            shown["warnings"] = [f"{host.name}: the last known leader stays: {before.leader_trouble}"]
         if self.diff:
-            result["diff"] = diff.files(before, wanted, todo)
+            shown["diff"] = diff.files(before, wanted, todo)
         if not todo.changes or self.check:
-            return result
-        answer = host.apply(shell.apply(pooler, todo, wanted.release), todo.write)
-        if answer.failed:
-            raise HostError(f"{host.name}: {_step(answer)}{answer.failed}")
-        after = _observe(answer)
-        left = plan.plan(pooler, wanted, replace(after, leader=before.leader))
-        if left.changes:
-            differences = "\n".join(str(change) for change in left.changes)
-            raise HostError(f"{host.name}: after the change, the host still differs from the plan:\n{differences}")
-        return _result(pooler, todo, after, host) | {key: result[key] for key in ("diff", "warnings") if key in result}
+            return _result(pooler, todo, before, host) | shown
+        _refuse_disruption(host, pooler, todo)
+        change = _Change(host, pooler, wanted, todo, before)
+        after = change.carry_out()
+        return _result(pooler, todo, after, host) | shown | {"drained": change.drained}
 
-    def _remove(self, host: Host, before: observed.Observed) -> dict[str, Any]:
+    def _remove(self, host: Host, pooler: Pooler, before: Observed) -> dict[str, Any]:
         todo = plan.removal(before)
         if todo.changes and not self.check:
-            answer = host.apply(shell.remove(todo))
+            answer = host.apply(shell_apply.remove(pooler, todo))
             if answer.failed:
                 raise HostError(f"{host.name}: {_step(answer)}{answer.failed}")
         return {
             "changed": bool(todo.changes),
             "effect": str(todo.effect),
+            "effects": _effects(todo),
             "steps": list(todo.steps()),
             "trips": host.trips,
         }
 
 
-def _observe(answer: Answer) -> observed.Observed:
+class _Change:
+    """A plan on its way: each stage is checked by what the host then says, and a failed one goes back."""
+
+    def __init__(self, host: Host, pooler: Pooler, wanted: Bundle, todo: Plan, before: Observed) -> None:
+        self.host, self.pooler, self.wanted, self.todo, self.before = host, pooler, wanted, todo, before
+        self.drained: list[str] = []
+        self._restarted: list[int] = []
+
+    def carry_out(self) -> Observed:
+        """Try, apply, restart one instance after the other. Raises HostError when the old state is in force again."""
+        if plan.needs_trial(self.wanted, self.before, self.todo):
+            self._try()
+        rolling = () if self.todo.together else self.todo.restart
+        answer = self.host.apply(shell_apply.apply(self.pooler, self.todo, self.wanted.release), self.todo.write)
+        after = self._checked(answer, ignore=rolling)
+        for number, console in enumerate(rolling):
+            Display().display(
+                f"{self.host.name}: instance {console}: draining, at most "
+                f"{self.pooler.drain_timeout + self.pooler.transaction_timeout} s"
+            )
+            self._restarted.append(console)
+            sockets = any(file.path == plan.SOCKET for file in self.todo.write)
+            answer = self.host.apply(shell_apply.restart(self.pooler, console, sockets=sockets))
+            after = self._checked(answer, ignore=rolling[number + 1 :])
+        return after
+
+    def _try(self) -> None:
+        """The engine accepts the new files, in a container of its own, before they replace the old ones."""
+        answer = self.host.apply(shell_apply.trial(self.pooler, self.todo, self.wanted.release), self.todo.write)
+        said = f"{self.host.name}: the engine does not take the new configuration, so the old one stays in force:\n"
+        if answer.failed:
+            raise HostError(said + answer.failed)
+        console = self.pooler.consoles[0]
+        instance = observed.instances({}, {}, observed.consoles(answer.text("consoles"))).get(console)
+        if instance is None or not instance.answers:
+            raise HostError(f"{said}it did not answer at its console")
+        differences = plan.trial_changes(self.pooler, self.wanted, instance)
+        if differences:
+            words = answer.lines("words")
+            raise HostError(said + "\n".join([*map(str, differences), *words]))
+
+    def _checked(self, answer: Answer, ignore: tuple[int, ...]) -> Observed:
+        """What the host says now. Goes back, and raises, unless it is as planned but for instances yet to come."""
+        for section, text in answer.sections.items():
+            if section.startswith("step drain ") and text.strip():
+                console = section.removeprefix("step drain ")
+                self.drained += [
+                    f"{console}: {line} between transactions"
+                    if line.startswith("closed")
+                    else f"{console}: {line} in transactions"
+                    for line in text.splitlines()
+                ]
+        if answer.failed:
+            self._back(f"{_step(answer)}{answer.failed}")
+        after = _observe(answer)
+        left = [
+            change
+            for change in plan.plan(self.pooler, self.wanted, after).changes
+            if change.instance not in ignore or change.instance is None
+        ]
+        if left:
+            self._back("the host differs from the plan:\n" + "\n".join(map(str, left)))
+        return after
+
+    def _back(self, why: str) -> None:
+        """Put the old files in force again, and start anew what is not as it was. Always raises."""
+        if not self.before.release:
+            answer = self.host.apply(shell_apply.remove(self.pooler, Plan(remove=self.pooler.consoles)))
+            state = "nothing is left of it" if not answer.failed else f"removing it failed too: {answer.failed}"
+            raise HostError(f"{self.host.name}: {why}\nthe instances could not be brought up; {state}")
+        found = self.before.files
+        files = [
+            File(file.path, found[file.path].content, found[file.path].mode, found[file.path].owner)
+            for file in self.todo.write
+            if file.path in found
+        ] + [File(path, found[path].content, found[path].mode, found[path].owner) for path in self.todo.delete]
+        units = [file.path for file in self.wanted.units if file.path not in found]
+        fresh = [*self._restarted, *(self.todo.restart if self.todo.together else ())]
+        reload = [console for console in self.before.instances if console not in fresh]
+        anew = [*fresh, *(console for console in self.todo.remove)]
+        extra = [console for console in self.pooler.consoles if console not in self.before.instances]
+        answer = self.host.apply(
+            shell_apply.back(self.pooler, files, units, self.before.release, reload, anew, extra), files
+        )
+        serving = sorted(number for number, instance in _observe(answer).instances.items() if instance.answers)
+        missing = sorted(set(self.before.instances) - set(serving))
+        state = "the old configuration is in force again"
+        if answer.failed or missing:
+            state = f"the way back is not complete (instances {missing} do not answer): {_step(answer)}{answer.failed}"
+        raise HostError(f"{self.host.name}: {why}\n{state}")
+
+
+def _refuse_disruption(host: Host, pooler: Pooler, todo: Plan) -> None:
+    disruptive = [change for change in todo.changes if change.effect == Effect.DISRUPTIVE]
+    if disruptive and not pooler.allow_disruption:
+        raise HostError(
+            f"{host.name}: clients would have to reconnect:\n{diff.table(disruptive)}"
+            "set allow_disruption (pgbouncer_allow_disruption) to true to permit it"
+        )
+
+
+def _observe(answer: Answer) -> Observed:
     leaves = [*answer.lines("leaves"), "", ""]
     leader, trouble = observed.leader(answer.text("leader"))
-    return observed.Observed(
+    return Observed(
         release=answer.text("release").strip(),
         files=observed.files(answer.binary("files")),
         server_leaf=leaves[0],
@@ -76,7 +179,7 @@ def _observe(answer: Answer) -> observed.Observed:
     )
 
 
-def _require(host: Host, pooler: Pooler, before: observed.Observed, check: bool) -> None:
+def _require(host: Host, pooler: Pooler, before: Observed, check: bool) -> None:
     """What must be there before anything is changed. In check mode an earlier role may have made it, so it may lack."""
     if check:
         return
@@ -92,10 +195,13 @@ def _require(host: Host, pooler: Pooler, before: observed.Observed, check: bool)
                 "the role pgfleet.pooler.certificates issues it"
             )
     if pooler.patroni and before.leader is None and not _last_known(before):
-        raise HostError(f"{host.name}: {before.leader_trouble or 'nobody could be asked for the leader'}")
+        raise HostError(
+            f"{host.name}: Patroni was asked in vain for the leader: {before.leader_trouble or 'no answer'} "
+            "(a stock image cannot ask; give it `server`, or our image)"
+        )
 
 
-def _facts(pooler: Pooler, before: observed.Observed) -> bundle.Facts:
+def _facts(pooler: Pooler, before: Observed) -> bundle.Facts:
     directory = pooler.tls_directory
     return bundle.Facts(
         leader=pooler.server or before.leader or _last_known(before),
@@ -105,11 +211,11 @@ def _facts(pooler: Pooler, before: observed.Observed) -> bundle.Facts:
     )
 
 
-def _last_known(before: observed.Observed) -> Server | None:
+def _last_known(before: Observed) -> Server | None:
     """The leader that the hosts file names, for when Patroni cannot be reached."""
-    return (
-        bundle.leader_in(before.files[bundle.DATABASES].content.decode()) if bundle.DATABASES in before.files else None
-    )
+    if bundle.DATABASES not in before.files:
+        return None
+    return bundle.leader_in(before.files[bundle.DATABASES].content.decode())
 
 
 def _step(answer: Answer) -> str:
@@ -117,12 +223,16 @@ def _step(answer: Answer) -> str:
     return f"{steps[-1]}: " if steps else ""
 
 
-def _result(pooler: Pooler, todo: plan.Plan, seen: observed.Observed, host: Host) -> dict[str, Any]:
+def _effects(todo: Plan) -> list[dict[str, Any]]:
+    return [asdict(change) | {"effect": str(change.effect)} for change in todo.changes]
+
+
+def _result(pooler: Pooler, todo: Plan, seen: Observed, host: Host) -> dict[str, Any]:
     leader = pooler.server or seen.leader
     return {
         "changed": bool(todo.changes),
         "effect": str(todo.effect),
-        "effects": [{"what": change.what, "effect": str(change.effect), "why": change.why} for change in todo.changes],
+        "effects": _effects(todo),
         "steps": list(todo.steps()),
         "leader": f"{leader.host}:{leader.port}" if leader else None,
         "instances": {

@@ -100,7 +100,8 @@ options:
     default: []
   auth_query:
     description:
-      - How PgBouncer asks PostgreSQL for the verifiers of users, with the function that M(pgfleet.pooler.auth_query) makes.
+      - How PgBouncer asks PostgreSQL for the verifiers of users.
+      - By default with the function that M(pgfleet.pooler.auth_query) makes.
     type: dict
     default: {}
     suboptions:
@@ -145,6 +146,20 @@ options:
         C(ca.crt), as M(pgfleet.pooler.certificate) makes them. The first is shown to clients, the second to PostgreSQL.
     type: str
     default: /etc/pgbouncer/tls
+  drain_timeout:
+    description:
+      - How many seconds an instance that is to be restarted or taken away waits for its clients to leave of their own
+        accord, while new ones go to the others. Then it ends their connections between transactions.
+    type: int
+    default: 30
+  transaction_timeout:
+    description: How many seconds it then waits for running transactions. Those that last longer are cut, and counted.
+    type: int
+    default: 30
+  allow_disruption:
+    description: Permits changes for which clients must reconnect, such as another O(port) or O(dispatch).
+    type: bool
+    default: false
 author:
   - The pgfleet team (@pgfleet)
 """
@@ -194,6 +209,12 @@ steps:
   type: list
   elements: str
   returned: always
+drained:
+  description: What happened to the clients of drained instances, in the order of the restarts.
+  type: list
+  elements: str
+  returned: when instances were restarted or taken away
+  sample: ["50001: closed 12 between transactions"]
 leader:
   description: The leader that databases without a host point at.
   type: str

@@ -35,7 +35,7 @@ EXAMPLES = r"""
 
 - name: Show who waits
   ansible.builtin.debug:
-    msg: "{{ pools.instances | dict2items | map(attribute='value.POOLS') | flatten | selectattr('cl_waiting', 'ne', '0') }}"
+    msg: "{{ pools.instances.values() | map(attribute='POOLS') | flatten | selectattr('cl_waiting', 'ne', '0') }}"
 """
 
 RETURN = r"""

@@ -96,7 +96,8 @@ class Host:
             "set -e; umask 077\n"
             f"{_ROOT}"
             f"mkdir -p {STAGING}; rm -rf {STAGING}/staging.*\n"
-            f"staging=$(mktemp -d {STAGING}/staging.XXXXXX); trap 'rm -rf \"$staging\"; rmdir {STAGING} 2>/dev/null || :' EXIT\n"
+            f"staging=$(mktemp -d {STAGING}/staging.XXXXXX)\n"
+            f"trap 'rm -rf \"$staging\"; rmdir {STAGING} 2>/dev/null || :' EXIT\n"
             'tar -xzpf - --numeric-owner -C "$staging"; cd "$staging"\n'
             ". ./script"
         )

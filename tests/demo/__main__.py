@@ -71,14 +71,11 @@ def _converge() -> int:
     if not VARIABLES.exists():
         VARIABLES.touch(mode=0o600)
         VARIABLES.write_text(yaml.safe_dump(_variables()))
-    command = [
-        str(Path(sys.executable).with_name("ansible-playbook")),
-        "--inventory",
-        str(PATHS.inventory),
-        "--extra-vars",
-        f"@{VARIABLES}",
-    ]
-    return subprocess.run([*command, "pgfleet.pooler.site"], check=False).returncode
+    playbook = str(Path(sys.executable).with_name("ansible-playbook"))
+    # The image follows the checkout; the rest stays as it was first.
+    variables = ["--extra-vars", f"@{VARIABLES}", "--extra-vars", f"image_archive={images.pooler.archive()}"]
+    command = [playbook, "--inventory", str(PATHS.inventory), *variables, "pgfleet.pooler.site"]
+    return subprocess.run(command, check=False).returncode
 
 
 def _variables() -> dict[str, object]:
@@ -91,7 +88,6 @@ def _variables() -> dict[str, object]:
         "etcd_image": "localhost/lab/etcd:3.5",
         "certificates_authority_directory": str(AUTHORITY),
         "certificates_passphrase": secrets.token_urlsafe(16),
-        "image_archive": str(images.pooler.archive()),
         "pgbouncer_nofile": 8192,
     }
 

@@ -99,7 +99,7 @@ def _start(lab: LabSpec, host: HostSpec, ready: Path) -> subprocess.Popen[bytes]
         "--keep-unit",
         f"--network-namespace-path=/run/netns/{namespace}",
         "--capability=all",
-        "--system-call-filter=@keyring bpf add_key keyctl",
+        "--system-call-filter=@keyring bpf add_key keyctl pidfd_getfd",
         "--notify-ready=yes",
         "--console=passive",
         "--resolv-conf=off",

@@ -1,0 +1,276 @@
+"""What changes a pooler host: scripts that carry out a plan. POSIX sh, no Python.
+
+They run after the prelude of the host room, in a directory that holds the new files below `files/`. Each step can be
+run again: a script that was cut off anywhere leaves instances that serve, and a state that the next plan completes.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Sequence
+
+from .bundle import CONFIGURATION, CURRENT, DATABASES, RELEASES, RUNTIME
+from .files import File
+from .model import Pooler
+from .plan import Plan
+from .shell import COMMANDS, ask_consoles, read
+from .units import CONTAINER, SOCKET, SYSCTL, TMPFILES
+
+_WANTS = "/etc/systemd/system/sockets.target.wants"
+_TRIAL = "pgbouncer-trial"
+
+
+def trial(pooler: Pooler, plan: Plan, release: str) -> str:
+    """Start the new files in a container of their own: no network, private sockets. Its answers are in `consoles`.
+
+    The files of the release are put in place already, where nothing reads them before the switch.
+    """
+    console = pooler.consoles[0]
+    files = [file for file in plan.write if file.path.startswith(f"{RELEASES}/")]
+    databases = f"--volume $PWD/files{CONFIGURATION}/databases:{CONFIGURATION}/databases:ro,z"
+    if DATABASES not in {file.path for file in plan.write}:
+        databases = ""
+    return f"""{_functions(pooler)}
+{_lines(f"put {shlex.quote(file.path)}" for file in files)}
+(umask 022; mkdir -p {CONFIGURATION}/databases sockets/{console})
+[ -z "{databases}" ] || chmod 0755 files{CONFIGURATION} files{CONFIGURATION}/databases
+chown -R {pooler.uid}:{pooler.uid} sockets
+chmod 0711 .
+podman rm --force --time 0 {_TRIAL} >/dev/null 2>&1 || :
+section "step trial"
+podman run --detach --name {_TRIAL} --pull=never --network=none --user {pooler.uid}:{pooler.uid} --read-only \\
+  --cap-drop=all --security-opt=no-new-privileges --log-driver=k8s-file --entrypoint pgbouncer \\
+  --volume {CONFIGURATION}:{CONFIGURATION}:ro,z {databases} --volume "$PWD/sockets:{RUNTIME}:z" \\
+  {shlex.quote(pooler.image)} {RELEASES}/{release}/{console}.ini >/dev/null
+tries=0
+until podman exec {_TRIAL} psql -X -q -h {RUNTIME}/{console} -p {pooler.port} -U pgbouncer -d pgbouncer \\
+  -c 'SHOW VERSION' >/dev/null 2>&1; do
+  tries=$((tries + 1))
+  if [ $tries -ge 100 ] || [ "$(podman inspect --format '{{{{.State.Running}}}}' {_TRIAL})" != true ]; then
+    podman logs {_TRIAL} 2>&1 | grep -E ' (WARNING|ERROR|FATAL) ' >&2 || podman logs {_TRIAL} >&2
+    podman rm --force --time 0 {_TRIAL} >/dev/null
+    exit 1
+  fi
+  sleep 0.1
+done
+section consoles
+podman exec {_TRIAL} sh -c {shlex.quote(ask_consoles(pooler.port, COMMANDS))} - {console} 2>/dev/null
+section words
+podman logs {_TRIAL} 2>&1 | grep -E ' (WARNING|ERROR|FATAL) ' || :
+podman rm --force --time 0 {_TRIAL} >/dev/null
+"""
+
+
+def apply(pooler: Pooler, plan: Plan, release: str) -> str:
+    """Everything but the restarts one after the other; then print what `read` prints."""
+    steps = [f"put {shlex.quote(file.path)}" for file in plan.write]
+    if plan.delete:
+        steps += [f"rm -f {' '.join(plan.delete)} {_WANTS}/pgbouncer@*.socket"]
+    steps += _units(pooler, plan.remove) if plan.units else []
+    if plan.switch:
+        steps += [f"switch {release}"]
+    steps += [f"reload {console}" for console in plan.reload]
+    steps += [f"drain {console}; stop {console}" for console in plan.remove]
+    if plan.together:
+        steps += [f"stop {console}" for console in plan.restart]
+        steps += [f"start {console}" for console in plan.restart]
+    steps += [f"start {console}" for console in plan.start]
+    return f"{_functions(pooler)}\n{_lines(steps)}\ntidy\n{read(pooler)}"
+
+
+def restart(pooler: Pooler, console: int, *, sockets: bool) -> str:
+    """One instance: new clients to the others, its own until the deadline, then anew; then print what `read` prints.
+
+    `sockets`: the socket unit has changed. Without that, an instance that is alone keeps its ports open, so that new
+    clients wait for it, and ends its clients' connections between transactions at once.
+    """
+    alone = pooler.instances == 1 and pooler.dispatch == "socket" and not sockets
+    steps = f"again {console}" if alone else f"drain {console}\nstop {console}\nstart {console}"
+    return f"{_functions(pooler)}\n{steps}\n{read(pooler)}"
+
+
+def back(
+    pooler: Pooler,
+    files: Sequence[File],
+    delete: Sequence[str],
+    release: str,
+    reload: Sequence[int],
+    anew: Sequence[int],
+    extra: Sequence[int],
+) -> str:
+    """The way back: files and release as they were; instances reloaded, started anew, or, when `extra`, taken away."""
+    steps = [f"put {shlex.quote(file.path)}" for file in files]
+    steps += [f"rm -f {shlex.quote(path)}" for path in delete]
+    steps += [f"switch {release}"]
+    steps += [f"enable {console}" for console in (*reload, *anew)]
+    steps += [f"disable {console}; stop {console}" for console in extra]
+    steps += [f"systemd-tmpfiles --create {TMPFILES}", "systemctl daemon-reload"]
+    steps += [f"reload {console} || :" for console in reload]
+    steps += [f"stop {console}; start {console} || :" for console in anew]
+    return f"{_functions(pooler)}\n{_lines(steps)}\n{read(pooler)}"
+
+
+def remove(pooler: Pooler, plan: Plan) -> str:
+    """Stop and take away every instance and every file that `apply` has written."""
+    steps = [f"disable {console}; stop {console}" for console in plan.remove]
+    steps += [
+        f"rm -rf {RELEASES} {CURRENT} {CONFIGURATION}/databases {RUNTIME}",
+        f"rm -f {CONTAINER} {SOCKET} {TMPFILES} {SYSCTL}",
+        f"rmdir {CONFIGURATION} 2>/dev/null || :",
+        "systemctl daemon-reload",
+        "systemctl reset-failed 'pgbouncer@*' 2>/dev/null || :",
+    ]
+    return f"{_functions(pooler)}\n{_lines(steps)}\n"
+
+
+def _lines(steps: Iterable[str]) -> str:
+    return "\n".join(steps)
+
+
+def _units(pooler: Pooler, unwanted: Sequence[int]) -> list[str]:
+    return [
+        f"systemd-tmpfiles --create {TMPFILES}",
+        # Where the kernel's settings are read-only, connections that queue at a stopping instance are reset.
+        f"/usr/lib/systemd/systemd-sysctl {SYSCTL} || :",
+        *(f"enable {console}" for console in pooler.consoles),
+        *(f"disable {console}" for console in unwanted),
+        "systemctl daemon-reload",
+    ]
+
+
+def _functions(pooler: Pooler) -> str:
+    values = {
+        "@PORT@": str(pooler.port),
+        "@UID@": str(pooler.uid),
+        "@IMAGE@": shlex.quote(pooler.image),
+        "@DRAIN@": str(pooler.drain_timeout),
+        "@TRANSACTIONS@": str(pooler.transaction_timeout),
+    }
+    text = _FUNCTIONS
+    for name, value in values.items():
+        text = text.replace(name, value)
+    return text
+
+
+_FUNCTIONS = f"""
+# What has begun is finished, also when nobody listens any more.
+trap '' PIPE HUP
+put() {{  # a file of the stream to its place, by one rename
+  (umask 022; mkdir -p "${{1%/*}}")
+  cp -p "files$1" "$1.new" && sync "$1.new" && mv -T "$1.new" "$1"
+}}
+switch() {{
+  ln -sfn "releases/$1" {CURRENT}.new && mv -T {CURRENT}.new {CURRENT} && sync {CONFIGURATION}
+}}
+enable() {{
+  ln -sfn pgbouncer@.container "/etc/containers/systemd/pgbouncer@$1.container"
+  [ ! -f {SOCKET} ] || systemctl enable --quiet --no-reload "pgbouncer@$1.socket"
+}}
+disable() {{
+  rm -f "/etc/containers/systemd/pgbouncer@$1.container" "{_WANTS}/pgbouncer@$1.socket"
+}}
+console() {{
+  timeout 60 podman exec "pgbouncer-$1" psql -X -q -v ON_ERROR_STOP=1 -h "{RUNTIME}/$1" -p @PORT@ -U pgbouncer \\
+    -d pgbouncer -c "$2" >/dev/null
+}}
+reload() {{
+  section "step reload $1"
+  console "$1" RELOAD || {{ journal "$1"; return 1; }}
+}}
+stop() {{
+  section "step stop $1"
+  systemctl stop "pgbouncer@$1.socket" 2>/dev/null || :
+  systemctl stop "pgbouncer@$1.service"
+  rm -rf "{RUNTIME}/$1" "/run/systemd/system/pgbouncer@$1.service.d"
+}}
+start() {{
+  section "step start $1"
+  rm -rf "/run/systemd/system/pgbouncer@$1.service.d"
+  systemctl daemon-reload
+  systemd-tmpfiles --create {TMPFILES}
+  systemctl reset-failed "pgbouncer@$1.service" 2>/dev/null || :
+  # A socket unit without its service may have lost the unix socket's path.
+  [ ! -f {SOCKET} ] || {{ systemctl stop "pgbouncer@$1.socket"; systemctl start "pgbouncer@$1.socket"; }}
+  systemctl start "pgbouncer@$1.service" || {{ journal "$1"; return 1; }}
+  answers "$1" || {{ journal "$1"; return 1; }}
+}}
+again() {{
+  section "step restart $1"
+  systemctl restart "pgbouncer@$1.service" || {{ journal "$1"; return 1; }}
+  answers "$1" || {{ journal "$1"; return 1; }}
+}}
+answers() {{  # an engine without sd_notify is ready when its console is; at most 15 s
+  tries=0
+  until console "$1" 'SHOW VERSION' 2>/dev/null; do
+    tries=$((tries + 1)); [ $tries -lt 150 ] || return 1; sleep 0.1
+  done
+}}
+journal() {{  # the engine's own complaints, or else what systemd and podman say
+  said=$(journalctl --quiet --no-pager --output=cat --lines=40 --unit "pgbouncer@$1.service")
+  printf '%s\\n' "$said" | grep -E ' (WARNING|ERROR|FATAL) ' >&2 || printf '%s\\n' "$said" | tail -n 8 >&2
+}}
+tidy() {{  # the release before this one stays, for the way back
+  (cd {RELEASES} && ls -1t | tail -n +4 | while read -r old; do
+    [ "releases/$old" = "$(readlink {CURRENT})" ] || rm -rf "./$old"; done)
+}}
+
+# Draining goes over one console session that is opened beforehand, since a stopping engine takes no new ones. The
+# session itself counts as a client, so that the engine stays until it ends.
+drain() {{
+  section "step drain $1"
+  podman container exists "pgbouncer-$1" || return 0
+  mkdir -p "/run/systemd/system/pgbouncer@$1.service.d"
+  printf '[Service]\\nRestart=no\\n' > "/run/systemd/system/pgbouncer@$1.service.d/drain.conf"
+  systemctl daemon-reload
+  rm -f ask; mkfifo ask; : > said
+  podman exec -i "pgbouncer-$1" psql -X -q -A -t -h "{RUNTIME}/$1" -p @PORT@ -U pgbouncer -d pgbouncer \\
+    < ask >> said 2>&1 &
+  session=$!; asked=0
+  exec 8> ask
+  if tell 'SHUTDOWN WAIT_FOR_CLIENTS'; then
+    systemctl stop "pgbouncer@$1.socket" 2>/dev/null || :
+    release "$1"
+    leave "$1"
+  fi
+  exec 8>&-
+  wait $session || :
+  timeout 10 podman wait "pgbouncer-$1" >/dev/null 2>&1 || :
+}}
+tell() {{  # a statement to the open session; returns when it is answered, fails when the session is over
+  asked=$((asked + 1))
+  printf '%s;\\n\\\\echo answered %s\\n' "$1" "$asked" >&8 || return 1
+  until grep -q "^answered $asked\\$" said; do kill -0 $session 2>/dev/null || return 1; sleep 0.02; done
+}}
+clients() {{  # how many there are beside this session
+  : > said
+  tell 'SHOW LISTS' || return 1
+  left=$(($(sed -n 's/^used_clients|//p' said) - 1))
+}}
+leave() {{  # all clients of their own accord; then between transactions; then all
+  ends=$(($(date +%s) + @DRAIN@))
+  while clients && [ $left -gt 0 ]; do
+    [ "$(date +%s)" -lt $ends ] || {{ hurry "$1"; return 0; }}
+    sleep 0.1
+  done
+}}
+hurry() {{
+  echo "closed $left"
+  tell 'SHUTDOWN WAIT_FOR_SERVERS' || return 0
+  ends=$(($(date +%s) + @TRANSACTIONS@))
+  while clients; do
+    [ "$(date +%s)" -lt $ends ] || {{
+      : > said; tell 'SHOW SERVERS' || return 0
+      echo "cut $(grep -c '|active|' said)"
+      tell SHUTDOWN || :
+      return 0
+    }}
+    sleep 0.1
+  done
+}}
+release() {{  # podman's monitor holds the ports too; what queues there must move to the other instances
+  [ -f {SOCKET} ] || return 0
+  monitor=$(podman inspect --format '{{{{.State.ConmonPid}}}}' "pgbouncer-$1")
+  podman run --rm --pull=never --pid=host --network=none --user 0:0 --read-only --cap-drop=all --cap-add=SYS_PTRACE \\
+    --security-opt=label=disable --entrypoint pooler @IMAGE@ release-port "$monitor" @PORT@
+}}
+"""
