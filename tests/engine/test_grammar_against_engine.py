@@ -200,11 +200,16 @@ PIECES = st.sampled_from(
         *("max_client_conn", "6432", "0100", "1", "pool_mode", "session", "auth_query", "stats_users", "query_timeout"),
     ]
 )
+CONNECT_PIECES = st.sampled_from(
+    ["host=", "host =", "port=5", "a", "'", "''", "'b c'", " ", "  ", "=", "\t", "\v", ";", "#", "\\", "é"]
+)
+CONNECT_STRINGS = st.lists(CONNECT_PIECES, max_size=7).map("".join)
 LINES = st.one_of(
     st.lists(PIECES, max_size=6).map("".join),
-    st.lists(PIECES, max_size=3).map(lambda pieces: "[databases]\napp = host=x" + "".join(pieces)),
-    st.lists(PIECES, max_size=3).map(lambda pieces: "[peers]\n1 = host=/x " + " ".join(pieces)),
-    st.sampled_from(["[databases]", "[users]", "[peers]", "[pgbouncer]", "; x", "auth_query = a", "a = host=x port=1"]),
+    CONNECT_STRINGS.map("[databases]\napp ={}".format),
+    CONNECT_STRINGS.map("[peers]\n1 = host=/x {}".format),
+    st.lists(PIECES, max_size=3).map(lambda pieces: "[pgbouncer]\nauth_query =" + "".join(pieces)),
+    st.sampled_from(["[databases]", "[users]", "[peers]", "; x", "a = host=x port=1"]),
 )
 
 
@@ -457,6 +462,16 @@ RULES = st.one_of(
     st.builds(Rule, st.just("local"), DATABASE_NAMES, USER_NAMES, st.none(), METHODS),
     st.builds(Rule, st.sampled_from(["host", "hostssl", "hostnossl"]), DATABASE_NAMES, USER_NAMES, NETWORKS, METHODS),
 )
+
+
+def test_network_with_bits_behind_its_mask_never_matches(without_users: trial.Engine) -> None:
+    rule = "host all all 127.0.0.1/8 trust\n"
+
+    without_users.reload(pgbouncer_ini=ini.render(Ini(BY_RULE)), hba_conf=rule)
+
+    assert without_users.greet("ghost", "db", source="127.0.0.1") == ASKED[None]
+    with pytest.raises(InvalidError, match="never match"):
+        hba.parse(rule)
 
 
 def met(rules: Sequence[Rule], user: str, database: str, source: str | None) -> str | None:

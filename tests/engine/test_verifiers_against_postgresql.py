@@ -25,8 +25,12 @@ TRICKY = st.sampled_from(
     "aZ0 \t\x7f\xa0\xad\xaa\xe9\u0301\u0340\u05d0\u0627\u0661\u0221\u06dd\u1680\u180e\u1e9b\u200b\u200c\u200e"
     "\u2028\u2168\u2f74\u3000\ue000\ufb01\ufdd0\ufe76\ufeff\uff21\ufffd\U0001d15e\U0001f600\U000e0001\U0002f868"
 )
-CHARACTERS = st.one_of(TRICKY, TRICKY, st.characters(exclude_characters="\0", exclude_categories=["Cs"]))
-PASSWORDS = st.text(CHARACTERS, min_size=1, max_size=12)
+CHARACTERS = st.one_of(TRICKY, st.characters(exclude_characters="\0", exclude_categories=["Cs"]))
+# Mostly short ones: a single forbidden character hides what the others would have become.
+PASSWORDS = st.one_of(
+    st.text(CHARACTERS, min_size=1, max_size=12),
+    st.tuples(st.sampled_from(["", "a", "\u0627"]), TRICKY, st.sampled_from(["", "b", "\u0627"])).map("".join),
+)
 
 
 @pytest.fixture(scope="module")

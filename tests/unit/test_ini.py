@@ -156,6 +156,7 @@ def test_file_is_one_that_people_can_read() -> None:
         ("[pgbouncer]\r\n; x\r\n# y\r\nlisten_port = 1\r\n", Ini(pgbouncer={"listen_port": "1"})),
         ("[pgbouncer] listen_port = 1", Ini(pgbouncer={"listen_port": "1"})),
         ("[pgbouncer]\nauth_query = a ; b # c", Ini(pgbouncer={"auth_query": "a ; b # c"})),
+        ("[pgbouncer]\nauth_query =\t \va\v\t ", Ini(pgbouncer={"auth_query": "\va"})),
         ("[databases]\na = host=x\tport=1", Ini(databases={"a": {"host": "x\tport=1"}})),
         ("[databases]\na = host = x", Ini(databases={"a": {"host": "x"}})),
         ("[databases]\na = host='x y';port=1", Ini(databases={"a": {"host": "x y", "port": "1"}})),
