@@ -19,6 +19,8 @@ RUNTIME = "/run/pgbouncer"
 
 DEFAULTS = {
     "pool_mode": "transaction",
+    # A RELOAD leaves it as it was where the file says nothing.
+    "verbose": "0",
     "max_client_conn": "2000",
     # An engine whose ignore_startup_parameters lacks `options` can be sent into an endless loop before login
     # (CVE-2026-107349); extra_float_digits is what JDBC sends to everybody.
@@ -45,13 +47,15 @@ class Facts:
     """What the model cannot know and a host or the cluster can say.
 
     `server_leaf` is the directory of the certificate shown to clients, `client_leaf` of the one shown to PostgreSQL;
-    `verifiers` are those in use, kept as long as they still verify the password.
+    `verifiers` are those in use, kept as long as they still verify the password; `users` are the names in [users] of
+    the files in force.
     """
 
     leader: Server | None = None
     server_leaf: str = ""
     client_leaf: str = ""
     verifiers: Mapping[str, str] = field(default_factory=dict)
+    users: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -179,7 +183,9 @@ def _instance(pooler: Pooler, facts: Facts, directory: str, index: int) -> ini.I
             str(number): {"host": f"{RUNTIME}/{port}", "port": str(pooler.port)}
             for number, port in enumerate(pooler.consoles, start=1)
         }
-    users = {user.name: _divided(pooler, user.settings) for user in pooler.users if user.settings}
+    # The engine forgets what it has read of a user only when it reads a line of that user that says nothing.
+    users: dict[str, dict[str, str]] = {name: {} for name in facts.users}
+    users |= {user.name: _divided(pooler, user.settings) for user in pooler.users if user.settings}
     settings = _divided(pooler, DEFAULTS | dict(pooler.settings)) | own
     return ini.Ini(pgbouncer=settings, users=users, peers=peers, includes=(DATABASES,))
 

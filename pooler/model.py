@@ -34,6 +34,7 @@ OWNED = {
     "client_tls_cert_file": "tls_directory",
     "client_tls_key_file": "tls_directory",
     "conffile": "state",
+    "disable_pqexec": "nothing: the console would refuse every command",
     "job_name": "instances",
     "listen_addr": "listen",
     "listen_port": "port",

@@ -9,7 +9,7 @@ import tarfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from . import userlist
+from . import ini, userlist
 from .errors import InvalidError
 from .server import Server
 
@@ -53,6 +53,17 @@ class Observed:
     instances: Mapping[int, Instance] = field(default_factory=dict)
     leader: Server | None = None
     leader_trouble: str = ""
+
+    def users(self) -> frozenset[str]:
+        """The names in [users] of the files in force; none when they cannot be read."""
+        names: set[str] = set()
+        for path, file in self.files.items():
+            if path.endswith(".ini") and "/releases/" in path:
+                try:
+                    names |= set(ini.parse(file.content.decode()).users)
+                except (InvalidError, UnicodeDecodeError):
+                    continue
+        return frozenset(names)
 
     def verifiers(self) -> dict[str, str]:
         """The verifiers in use; none when the userlist is missing or not readable as one."""

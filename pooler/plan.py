@@ -103,6 +103,8 @@ def plan(pooler: Pooler, bundle: Bundle, observed: Observed) -> Plan:
         if bundle.databases in write and not any(change.effect >= Effect.RELOAD for change in found):
             # SHOW DATABASES tells neither of an entry `*` nor of every key.
             found = (*found, Change("databases", Effect.RELOAD, "differ from their file", console))
+        if "*" not in databases and _has_star(observed, bundle):
+            found = (*found, Change("databases", Effect.ROLLING_RESTART, "are no longer made as clients ask", console))
         if together:
             found = (*found, Change("who opens the port", Effect.DISRUPTIVE, "changes", console))
         changes += found
@@ -142,6 +144,12 @@ def needs_trial(bundle: Bundle, observed: Observed, plan: Plan) -> bool:
         return bool(plan.write)
     found = observed.files.get(bundle.databases.path)
     return found is not None and _without_hosts(found.content) != _without_hosts(bundle.databases.content)
+
+
+def _has_star(observed: Observed, bundle: Bundle) -> bool:
+    """Whether the file in force has an entry `*`, which the engine keeps through every RELOAD."""
+    found = observed.files.get(bundle.databases.path)
+    return found is not None and any(line.startswith(b"*") for line in found.content.splitlines())
 
 
 def _without_hosts(databases: bytes) -> dict[str, dict[str, str]]:
@@ -198,7 +206,9 @@ def config_changes(instance: Instance, wanted: ini.Ini, databases: dict[str, dic
         text = wanted.pgbouncer.get(name, instance.defaults[name])
         if name in _GIVEN or name not in settings.known("pgbouncer") or settings.same("pgbouncer", name, text, shown):
             continue
-        if settings.get("pgbouncer", name).reloadable:
+        if name not in wanted.pgbouncer and settings.get("pgbouncer", name).default is None:
+            yield Change(name, Effect.ROLLING_RESTART, f"{shown!r} is taken back, which a RELOAD does not do", number)
+        elif settings.get("pgbouncer", name).reloadable:
             yield Change(name, Effect.RELOAD, f"{shown!r} becomes {text!r}", number)
         else:
             yield Change(name, Effect.ROLLING_RESTART, f"{shown!r} becomes {text!r}, read at start only", number)
@@ -211,7 +221,7 @@ def config_changes(instance: Instance, wanted: ini.Ini, databases: dict[str, dic
 _RELEASED = ("auth_file", "auth_hba_file")
 """Settings whose paths name the release that the process has read."""
 
-_GIVEN = frozenset({"conffile", "verbose", *_RELEASED})
+_GIVEN = frozenset({"conffile", *_RELEASED})
 """What SHOW CONFIG shows of the command line, not of the file, and what is compared by itself."""
 
 _SHOWN = {"host": "host", "port": "port", "dbname": "database", "pool_size": "pool_size", "pool_mode": "pool_mode"}

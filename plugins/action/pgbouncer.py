@@ -208,6 +208,7 @@ def _facts(pooler: Pooler, before: Observed) -> bundle.Facts:
         server_leaf=before.server_leaf or f"{directory}/server/current",
         client_leaf=before.client_leaf or f"{directory}/client/current",
         verifiers=before.verifiers(),
+        users=before.users(),
     )
 
 

@@ -46,7 +46,8 @@ def converged(wanted: Pooler, made: Bundle) -> Observed:
                 config=DEFAULTS | _ini(made, console).pgbouncer,
                 defaults=DEFAULTS,
                 databases={
-                    name: {"name": name, "database": entry["dbname"], **entry} for name, entry in databases.items()
+                    name: {"name": name, "database": entry.get("dbname", name), **entry}
+                    for name, entry in databases.items()
                 },
             )
             for console in wanted.consoles
@@ -173,6 +174,22 @@ def test_an_instance_whose_socket_unit_is_gone_is_restarted() -> None:
     bare = replace(observed.instances[50001], socket=False)
     todo = plan(wanted, made, replace(observed, instances=dict(observed.instances) | {50001: bare}))
     assert todo.restart == (50001,)
+
+
+def test_a_users_settings_are_taken_back_by_a_line_that_says_nothing() -> None:
+    before = pooler(users=[{"name": "u", "pool_mode": "session"}])
+    after = bundle.build(pooler(), replace(FACTS, users=converged(before, bundle.build(before, FACTS)).users()))
+    assert _ini(after, 50001).users == {"u": {}}
+
+
+def test_a_setting_without_a_default_is_taken_back_by_a_restart() -> None:
+    assert changed(pooler(), pooler(userlist_only=True)).effect == Effect.ROLLING_RESTART
+
+
+def test_a_star_that_goes_is_forgotten_by_a_restart() -> None:
+    before = pooler(databases=[{"name": "*"}])
+    assert changed(before, pooler()).effect == Effect.ROLLING_RESTART
+    assert changed(pooler(), before).effect == Effect.RELOAD
 
 
 def test_a_dead_instance_is_started_and_its_neighbour_left_alone() -> None:
