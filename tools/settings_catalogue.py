@@ -102,7 +102,7 @@ NOTES = {
     ("databases", "user"): "taking it away again needs a restart",
 }
 
-# engine.md, section 6, and the change log of the packages. `fixed` is the first upstream release with the fix.
+# From the change logs of PgBouncer and of its packages. `fixed` is the first upstream release with the fix.
 VULNERABILITIES = [
     ("CVE-2012-4575", "1.5.3", "a long database name crashes the engine"),
     ("CVE-2015-4054", "1.5.5", "an early message crashes the engine"),
