@@ -206,20 +206,31 @@ def config_changes(instance: Instance, wanted: ini.Ini, databases: dict[str, dic
         text = wanted.pgbouncer.get(name, instance.defaults[name])
         if name in _GIVEN or name not in settings.known("pgbouncer") or settings.same("pgbouncer", name, text, shown):
             continue
-        if name not in wanted.pgbouncer and settings.get("pgbouncer", name).default is None:
+        if name in _ADDRESS:
+            yield Change(name, Effect.DISRUPTIVE, f"{shown!r} becomes {text!r}", number)
+        elif name not in wanted.pgbouncer and settings.get("pgbouncer", name).default is None:
             yield Change(name, Effect.ROLLING_RESTART, f"{shown!r} is taken back, which a RELOAD does not do", number)
         elif settings.get("pgbouncer", name).reloadable:
             yield Change(name, Effect.RELOAD, f"{shown!r} becomes {text!r}", number)
         else:
             yield Change(name, Effect.ROLLING_RESTART, f"{shown!r} becomes {text!r}, read at start only", number)
-    # What is shown and not wanted, an entry `*` of before has made: it stays until nobody has used it for an hour.
     for name in sorted(set(databases) - {"*"}):
         if why := _database_differs(databases[name], instance.databases.get(name)):
             yield Change(f"database {name}", Effect.RELOAD, why, number)
+        forced = instance.databases.get(name, {}).get("force_user")
+        if forced and forced != databases[name].get("user"):
+            # The engine keeps a forced user, or his settings, whatever it reads (PgBouncer 1.24.1, objects.c).
+            yield Change(f"database {name}", Effect.ROLLING_RESTART, f"no longer logs in as {forced!r}", number)
+    if "*" not in databases:
+        for name in sorted(set(instance.databases) - set(databases) - {"pgbouncer"}):
+            yield Change(f"database {name}", Effect.RELOAD, "is not wanted", number)
 
 
 _RELEASED = ("auth_file", "auth_hba_file")
 """Settings whose paths name the release that the process has read."""
+
+_ADDRESS = ("listen_addr", "listen_port")
+"""Settings that say where clients find the instance."""
 
 _GIVEN = frozenset({"conffile", *_RELEASED})
 """What SHOW CONFIG shows of the command line, not of the file, and what is compared by itself."""

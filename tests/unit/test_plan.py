@@ -192,6 +192,21 @@ def test_a_star_that_goes_is_forgotten_by_a_restart() -> None:
     assert changed(pooler(), before).effect == Effect.RELOAD
 
 
+def test_another_port_makes_clients_reconnect() -> None:
+    assert changed(pooler(), pooler(port=6433)).effect == Effect.DISRUPTIVE
+
+
+def test_a_forced_user_is_taken_back_by_a_restart() -> None:
+    wanted = pooler()
+    made = bundle.build(wanted, FACTS)
+    observed = converged(wanted, made)
+    forced = dict(observed.instances[50001].databases) | {
+        "app": dict(observed.instances[50001].databases["app"]) | {"force_user": "alice"}
+    }
+    instances = dict(observed.instances) | {50001: replace(observed.instances[50001], databases=forced)}
+    assert plan(wanted, made, replace(observed, instances=instances)).restart == (50001,)
+
+
 def test_a_dead_instance_is_started_and_its_neighbour_left_alone() -> None:
     wanted = pooler()
     made = bundle.build(wanted, FACTS)
