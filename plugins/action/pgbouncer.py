@@ -20,15 +20,22 @@ from ..plugin_utils.action import PoolerAction
 from ..plugin_utils.host import Answer, Host, HostError
 
 
+_HOW = ("image", "port", "instances", "console_port", "dispatch", "uid", "tls_directory")
+"""The options that say how instances run, not what they pool."""
+
+
 class ActionModule(PoolerAction):
     secret = frozenset({"users"})
 
     def perform(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        if arguments["state"] == "absent":
+            # What was to be pooled is of no matter any more; a mistake there does not stand in the way.
+            pooler = Pooler.from_variables({name: arguments[name] for name in _HOW} | {"userlist_only": True})
+            host = self.host()
+            return self._remove(host, pooler, _observe(host.read(shell.read(pooler))))
         pooler = Pooler.from_variables(arguments)
         host = self.host()
         before = _observe(host.read(shell.read(pooler)))
-        if arguments["state"] == "absent":
-            return self._remove(host, pooler, before)
         _require(host, pooler, before, self.check)
         wanted = bundle.build(pooler, _facts(pooler, before))
         todo = plan.plan(pooler, wanted, before)

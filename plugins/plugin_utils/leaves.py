@@ -162,7 +162,7 @@ clear() {  # directory
   rm -f "$1/current"
   rm -rf "$1"/.leaf.*
   for old in "$1"/*/; do ! is_leaf "$old" || rm -rf "${old%/}"; done
-  rmdir "$1" 2>/dev/null || :
+  rmdir -p --ignore-fail-on-non-empty "$1"
 }
 """
 )

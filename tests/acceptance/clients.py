@@ -6,12 +6,16 @@ import asyncio
 import os
 import ssl
 import subprocess
+from collections.abc import Callable
 from typing import Any
 
 import asyncpg
 import psycopg
 
 from .scenario import POOLER, PORT, Scenario
+
+Driver = Callable[[Scenario, str, str], tuple[str, str]]
+"""Logs a role in to a database; gives the role and the database that PostgreSQL says it is."""
 
 LOGIN_TIMEOUT = 60
 """The engine's client_login_timeout: who has no answer by then has found a hole."""

@@ -40,13 +40,13 @@ def refused_roles(database: Remote) -> Iterator[dict[str, str]]:
 
 @pytest.mark.parametrize("driver", DRIVERS)
 @pytest.mark.parametrize("role", ["app", "listed", *UNUSUAL_ROLES])
-def test_scram_over_verified_tls_works(lab: Scenario, driver: object, role: str) -> None:
-    assert driver(lab, role, "app") == (role, "app")  # type: ignore[operator]
+def test_scram_over_verified_tls_works(lab: Scenario, driver: clients.Driver, role: str) -> None:
+    assert driver(lab, role, "app") == (role, "app")
 
 
 @pytest.mark.parametrize("driver", DRIVERS)
-def test_a_database_with_the_longest_name_works(lab: Scenario, driver: object) -> None:
-    assert driver(lab, "app", LONGEST_DATABASE) == ("app", LONGEST_DATABASE)  # type: ignore[operator]
+def test_a_database_with_the_longest_name_works(lab: Scenario, driver: clients.Driver) -> None:
+    assert driver(lab, "app", LONGEST_DATABASE) == ("app", LONGEST_DATABASE)
 
 
 def test_a_wrong_password_is_refused(lab: Scenario) -> None:
