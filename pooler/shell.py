@@ -6,7 +6,7 @@ Scripts run after the prelude of the host room, which defines `section`.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from .bundle import CONFIGURATION, CURRENT, DATABASES, RUNTIME
 from .model import Pooler
@@ -58,16 +58,28 @@ section consoles
 """
 
 
-def command(port: int, statement: str, timeout: int) -> str:
-    """Send a statement to one instance after the other; `timeout` is in seconds, for each."""
-    return f"""
-section instances
-for name in $({_RUNNING}); do
-  timeout {timeout} podman exec "$name" psql -X -q -v ON_ERROR_STOP=1 -h "{RUNTIME}/${{name#pgbouncer-}}" -p {port} \\
-    -U pgbouncer -d pgbouncer -c {shlex.quote(statement)} >/dev/null || {{ echo "stopped at $name" >&2; exit 1; }}
-  echo "${{name#pgbouncer-}}"
-done
-"""
+def tell(port: int, told: Mapping[int, Sequence[str]], undo: Sequence[str], timeout: int) -> str:
+    """Tell instances their statements, all at once; when one fails or takes longer, all of them get the undo.
+
+    `timeout` is in seconds, for each instance. An admin who goes away does not take a PAUSE back, hence the undo.
+    """
+    lines = ["failed="]
+    for console, statements in told.items():
+        lines.append(f"timeout {timeout} {_psql(console, port, statements)} >/dev/null & told_{console}=$!")
+    lines += [f'wait $told_{console} || failed="$failed {console}"' for console in told]
+    lines.append('if [ -n "$failed" ]; then')
+    if undo:
+        lines += [f"  timeout 10 {_psql(console, port, undo)} >/dev/null 2>&1 || :" for console in told]
+    lines += [f'  echo "no answer within {timeout} s, or a refusal, from:$failed" >&2; exit 1', "fi"]
+    return "\n".join(lines)
+
+
+def _psql(console: int, port: int, statements: Sequence[str]) -> str:
+    commands = " ".join(f"-c {shlex.quote(statement)}" for statement in statements)
+    return (
+        f"podman exec pgbouncer-{console} psql -X -q -v ON_ERROR_STOP=1 -h {RUNTIME}/{console} -p {port} "
+        f"-U pgbouncer -d pgbouncer {commands}"
+    )
 
 
 _RUNNING = "podman ps --filter 'name=^pgbouncer-[0-9]' --format '{{.Names}}' | sort"

@@ -1,32 +1,44 @@
 # Copyright: the pgfleet team
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""One command at the console of every instance of a host."""
+"""One command at the console of every instance of a host, all or none."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from ...pooler import shell
+from ...pooler import commands, observed, shell
+from ...pooler.commands import Command
 from ...pooler.errors import InvalidError, Problem
 from ..plugin_utils.action import PoolerAction
 from ..plugin_utils.host import HostError
 
-_NEED_DATABASE = ("DISABLE", "ENABLE", "KILL")
-_TAKE_NO_DATABASE = ("RELOAD",)
-
 
 class ActionModule(PoolerAction):
     def perform(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        command, database = arguments["command"], arguments["database"]
-        if command in _NEED_DATABASE and not database:
-            raise InvalidError([Problem("database", f"is missing, and {command} needs it")])
-        if command in _TAKE_NO_DATABASE and database:
-            raise InvalidError([Problem("database", f"is given, and {command} takes none")])
-        if self.check:
-            return {"changed": True, "instances": []}
-        host = self.host()
-        statement = f'{command} "{database.replace(chr(34), chr(34) * 2)}"' if database else command
-        answer = host.apply(shell.command(arguments["port"], statement, arguments["timeout"]))
-        if answer.failed:
-            raise HostError(f"{host.name}: {answer.failed}")
-        return {"changed": True, "instances": answer.text("instances").split()}
+        command = _command(arguments)
+        host, port = self.host(), arguments["port"]
+        asked = commands.ASKED.get(command.verb, ("VERSION",))
+        answers = observed.consoles(host.read(shell.ask(port, asked)).text("consoles"))
+        silent = [str(console) for console, answer in answers.items() if set(asked) - set(answer)]
+        if silent or not answers:
+            raise HostError(f"{host.name}: {'instance ' + ', '.join(silent) if silent else 'no instance'} answers")
+        told = {console: said for console, answer in answers.items() if (said := commands.statements(command, answer))}
+        if told and not self.check:
+            answer = host.apply(shell.tell(port, told, commands.undo(command), arguments["timeout"]))
+            if answer.failed:
+                raise HostError(f"{host.name}: {command.verb}: {answer.failed}")
+        return {"changed": bool(told), "instances": [str(console) for console in told]}
+
+
+def _command(arguments: dict[str, Any]) -> Command:
+    verb, database, user = arguments["command"], arguments["database"], arguments["user"]
+    problems = []
+    if verb in commands.NEED_DATABASE and not database:
+        problems.append(Problem("database", f"is missing, and {verb} needs it"))
+    if verb in commands.TAKE_NO_DATABASE and database:
+        problems.append(Problem("database", f"is given, and {verb} takes none"))
+    if (verb == "KILL_CLIENT") != bool(user):
+        problems.append(Problem("user", "belongs to KILL_CLIENT, and KILL_CLIENT needs it"))
+    if problems:
+        raise InvalidError(problems)
+    return Command(verb, database, user)

@@ -10,25 +10,29 @@ module: pgbouncer_console
 short_description: A command at the console of every PgBouncer instance of a host
 version_added: 0.1.0
 description:
-  - Sends one command to all running instances of the host, one after the other, through their unix sockets.
-  - Stops at the first instance that answers with an error, and fails with that answer.
+  - Tells all running instances of the host the same through their unix sockets, all at once.
+  - Instances that are already as asked are told nothing, so that it can be repeated.
+  - All or none. When one instance refuses or takes longer than O(timeout), a PAUSE or DISABLE is taken back on all.
 extends_documentation_fragment:
   - pgfleet.pooler.attributes.command
 options:
   command:
     description: What to do.
     type: str
-    choices: [RELOAD, PAUSE, RESUME, RECONNECT, DISABLE, ENABLE, KILL, WAIT_CLOSE]
+    choices: [RELOAD, PAUSE, RESUME, RECONNECT, DISABLE, ENABLE, KILL, KILL_CLIENT, WAIT_CLOSE]
     required: true
   database:
     description: The database it is done to; without it all of them. C(DISABLE), C(ENABLE) and C(KILL) need it.
+    type: str
+  user:
+    description: The user whose sessions C(KILL_CLIENT) ends.
     type: str
   port:
     description: The port that clients use; it is part of the sockets' names.
     type: int
     default: 6432
   timeout:
-    description: Seconds that one instance may take.
+    description: Seconds that an instance may take. C(PAUSE) waits for the transactions that run.
     type: int
     default: 30
 author:
@@ -48,7 +52,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 instances:
-  description: The instances that carried it out, by console port.
+  description: The instances that were told something, by console port.
   type: list
   elements: str
   returned: always
