@@ -19,7 +19,6 @@ from ...pooler.server import Server
 from ..plugin_utils.action import PoolerAction
 from ..plugin_utils.host import Answer, Host, HostError
 
-
 _HOW = ("image", "port", "instances", "console_port", "dispatch", "uid", "tls_directory")
 """The options that say how instances run, not what they pool."""
 

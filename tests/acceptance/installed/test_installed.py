@@ -14,7 +14,6 @@ from tests.acceptance.playbook import Run
 from tests.acceptance.remote import Remote
 from tests.acceptance.scenario import DATABASE, POOLER, Scenario
 
-
 EVERYTHING = ("--extra-vars", '{"remove_cluster": true, "remove_data": true}')
 
 
