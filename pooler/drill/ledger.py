@@ -53,7 +53,7 @@ class Ledger:
     def compare(self, numbers: Iterable[int], counters: dict[int, int]) -> Verdict:
         """Against the table: the numbers in it, as often as they are there, and each client's counter."""
         found = Counter(numbers)
-        clients = {*self._raised, *self._maybe_raised}
+        clients = {*counters, *self._raised, *self._maybe_raised}
         missing = sum(max(0, self._raised[client] - counters.get(client, 0)) for client in clients)
         surplus = {client: max(0, counters.get(client, 0) - self._raised[client]) for client in clients}
         return Verdict(

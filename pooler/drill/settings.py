@@ -48,11 +48,12 @@ class Settings:
             Problem(name, "is not a setting of the load", nearest(name, known)) for name in given if name not in known
         ]
         problems += [Problem(name, "is missing") for name in _NEEDED if name not in given]
-        problems += [
-            Problem(name, f"must be {known[name].type}")
-            for name, value in given.items()
-            if name in known and not isinstance(value, _TYPES[str(known[name].type)])
-        ]
+        for name in given.keys() & known.keys():
+            value, kind = given[name], str(known[name].type)
+            if not isinstance(value, _TYPES[kind]) or isinstance(value, bool):
+                problems.append(Problem(name, f"must be {kind}"))
+            elif isinstance(value, int | float) and value < 0:
+                problems.append(Problem(name, "must not be negative"))
         if problems:
             raise InvalidError(problems)
         return cls(**given)
