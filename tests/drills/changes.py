@@ -81,8 +81,10 @@ class Change:
         elif words not in play.output:
             self.wrong.append(f"no {words!r} among the words of the refusal: {_last_words(play)}")
         again = self.fleet.role(self.base)
-        if again.status or again.changed:
-            self.wrong.append(f"the old configuration was not in force afterwards: {_last_words(again)}")
+        if again.status:
+            self.wrong.append(f"the way back to the old configuration failed: {_last_words(again)}")
+        elif again.changed:
+            self.wrong.append("the old configuration was not in force afterwards")
 
     def _expect(self, play: Play, what: str) -> None:
         self.mark(f"{what}: {play.seconds:.1f} s")
@@ -260,7 +262,7 @@ def _scale(change: Change) -> None:
 
 def _refused_by_the_engine(change: Change) -> None:
     change.refused(
-        "client_tls_ecdhcurve",
+        "invalid client_tls_ecdhecurve: no-such-curve",  # as the engine spells it
         pgbouncer_settings={**_BASE["pgbouncer_settings"], "client_tls_ecdhcurve": "no-such-curve"},
     )
 
@@ -317,7 +319,7 @@ def _make_images(fleet: Fleet) -> None:
 cd "$(mktemp -d)"
 cat > pgbouncer <<'END'
 #!/bin/sh
-case "$*" in */current/*) echo "FATAL {SICK_WORDS}" >&2; exit 1;; esac
+case "$*" in */current/*) echo "$(date '+%F %T.000 UTC') [1] FATAL {SICK_WORDS}" >&2; exit 1;; esac
 exec /usr/sbin/pgbouncer "$@"
 END
 chmod 0755 pgbouncer
@@ -384,5 +386,6 @@ def _tell(title: str, outcome: Outcome) -> None:
 
 
 def _last_words(play: Play) -> str:
-    lines = [line for line in play.output.splitlines() if "fatal:" in line or "rror" in line] or [play.output[-500:]]
-    return " ".join(lines)[-1500:]
+    """What the failed task said, or else the end of the output."""
+    _, found, words = play.output.partition("fatal: ")
+    return " ".join((words.partition("\n\n")[0] if found else play.output[-500:]).split())[:800]
