@@ -70,7 +70,7 @@ def _resume(command: Command, answers: Answers) -> tuple[str, ...]:
     if command.database is not None:
         paused = [name for name in paused if name == command.database]
     everything = command.database is None and (_state(answers, "paused") or _state(answers, "suspended"))
-    return (*(("RESUME",) if everything else ()), *(f"RESUME {_quoted(name)}" for name in paused))
+    return (*(("RESUME",) if everything else ()), *(f"RESUME {quoted(name)}" for name in paused))
 
 
 def _state(answers: Answers, name: str) -> bool:
@@ -78,8 +78,9 @@ def _state(answers: Answers, name: str) -> bool:
 
 
 def _spelled(command: Command) -> tuple[str, ...]:
-    return (f"{command.verb} {_quoted(command.database)}" if command.database else command.verb,)
+    return (f"{command.verb} {quoted(command.database)}" if command.database else command.verb,)
 
 
-def _quoted(name: str) -> str:
+def quoted(name: str) -> str:
+    """A name as the console reads it."""
     return '"' + name.replace('"', '""') + '"'

@@ -56,14 +56,20 @@ class Observed:
 
     def users(self) -> frozenset[str]:
         """The names in [users] of the files in force; none when they cannot be read."""
-        names: set[str] = set()
-        for path, file in self.files.items():
-            if path.endswith(".ini") and "/releases/" in path:
-                try:
-                    names |= set(ini.parse(file.content.decode()).users)
-                except (InvalidError, UnicodeDecodeError):
-                    continue
-        return frozenset(names)
+        return frozenset(name for text in self._inis() for name in _parsed(text).users)
+
+    def admins(self) -> frozenset[str]:
+        """Who has an admin's seat at the console by the files in force."""
+        return frozenset(name for text in self._inis() for name in admins_of(text))
+
+    def databases(self) -> dict[str, dict[str, str]]:
+        """The entries of the hosts file in force; none when it cannot be read."""
+        found = [file for path, file in self.files.items() if path.endswith("/databases.ini")]
+        return _parsed(found[0].content.decode(errors="replace")).databases if found else {}
+
+    def _inis(self) -> list[str]:
+        inis = [file for path, file in self.files.items() if "/releases/" in path and path.endswith(".ini")]
+        return [file.content.decode(errors="replace") for file in inis]
 
     def verifiers(self) -> dict[str, str]:
         """The verifiers in use; none when the userlist is missing or not readable as one."""
@@ -74,6 +80,20 @@ class Observed:
             return userlist.parse(found[0].content.decode(), name="userlist.txt")
         except (InvalidError, UnicodeDecodeError):
             return {}
+
+
+def admins_of(text: str) -> frozenset[str]:
+    """The admins that an instance's ini names."""
+    names = _parsed(text).pgbouncer.get("admin_users", "")
+    return frozenset(name.strip() for name in names.split(",") if name.strip())
+
+
+def _parsed(text: str) -> ini.Ini:
+    """A file on a host may be anything; what the engine would not read either is nothing here."""
+    try:
+        return ini.parse(text)
+    except InvalidError:
+        return ini.Ini()
 
 
 def files(archive: bytes) -> dict[str, FoundFile]:

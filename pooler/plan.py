@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 
-from . import ini, settings
+from . import ini, settings, userlist
 from .bundle import Bundle
 from .files import File
 from .model import Pooler
-from .observed import Instance, Observed
+from .observed import Instance, Observed, admins_of
 from .units import SOCKET
 
 
@@ -44,6 +44,8 @@ class Change:
 class Plan:
     """What to do on one host. `reload`, `start`, `restart` and `remove` name instances by console port.
 
+    `reconnect` names databases whose server connections are replaced, `expel` users whose sessions end.
+
     `together`: all restarts stop first and start afterwards, since old and new cannot hold the port side by side.
     """
 
@@ -53,6 +55,8 @@ class Plan:
     switch: bool = False
     units: bool = False
     reload: tuple[int, ...] = ()
+    reconnect: tuple[str, ...] = ()
+    expel: tuple[str, ...] = ()
     start: tuple[int, ...] = ()
     restart: tuple[int, ...] = ()
     remove: tuple[int, ...] = ()
@@ -75,6 +79,8 @@ class Plan:
             ("stop and remove", self.remove),
         ):
             words += [f"{verb} instance {number}" for number in numbers]
+        words += [f"replace the server connections of database {name}" for name in self.reconnect]
+        words += [f"end the sessions of user {name}" for name in self.expel]
         return tuple(words)
 
 
@@ -113,8 +119,11 @@ def plan(pooler: Pooler, bundle: Bundle, observed: Observed) -> Plan:
             restart.append(console)
         elif effect >= Effect.RELOAD:
             reload.append(console)
+    reconnect, expel = _stale_databases(databases, observed), _stale_users(bundle, observed)
+    changes += [Change(f"database {name}", Effect.RECYCLE, "gets new server connections") for name in reconnect]
+    changes += [Change(f"user {name}", Effect.RELOAD, "is out at once, sessions included") for name in expel]
     remove = tuple(sorted(set(observed.instances) - set(pooler.consoles)))
-    changes += [Change("the process", Effect.DISRUPTIVE, "is more than wanted", console) for console in remove]
+    changes += [Change("the process", Effect.ROLLING_RESTART, "is more than wanted", console) for console in remove]
     changes += [Change(file.path, Effect.NONE, "is written") for file in write]
     delete = tuple(path for path in (SOCKET,) if path in observed.files and path not in unit_paths)
     changes += [Change(path, Effect.NONE, "is deleted") for path in delete]
@@ -125,6 +134,8 @@ def plan(pooler: Pooler, bundle: Bundle, observed: Observed) -> Plan:
         switch=switch,
         units=any(file.path in unit_paths for file in write) or bool(start or remove or delete),
         reload=tuple(reload),
+        reconnect=reconnect,
+        expel=expel,
         start=tuple(start),
         restart=tuple(restart),
         remove=remove,
@@ -144,6 +155,29 @@ def needs_trial(bundle: Bundle, observed: Observed, plan: Plan) -> bool:
         return bool(plan.write)
     found = observed.files.get(bundle.databases.path)
     return found is not None and _without_hosts(found.content) != _without_hosts(bundle.databases.content)
+
+
+_AT_LOGIN = ("password", "application_name", "client_encoding", "datestyle", "timezone")
+"""Keys of a connect string that server connections take when they are made, and a RELOAD does not replace."""
+
+
+def _stale_databases(databases: dict[str, dict[str, str]], observed: Observed) -> tuple[str, ...]:
+    """Databases whose server connections were made with what is no longer so, and which the engine would keep."""
+    found = observed.databases()
+    return tuple(
+        name
+        for name, entry in sorted(databases.items())
+        if name in found and any(entry.get(key) != found[name].get(key) for key in _AT_LOGIN)
+    )
+
+
+def _stale_users(bundle: Bundle, observed: Observed) -> tuple[str, ...]:
+    """Users of the userlist in force that are gone from it or have another verifier, and former admins."""
+    (text,) = (file.content.decode() for file in bundle.release_files if file.secret)
+    wanted = userlist.parse(text)
+    stale = {name for name, verifier in observed.verifiers().items() if wanted.get(name) != verifier}
+    admins = {name for file in bundle.release_files if not file.secret for name in admins_of(file.content.decode())}
+    return tuple(sorted(stale | (observed.admins() - admins)))
 
 
 def _has_star(observed: Observed, bundle: Bundle) -> bool:

@@ -10,6 +10,7 @@ import shlex
 from collections.abc import Iterable, Sequence
 
 from .bundle import CONFIGURATION, CURRENT, DATABASES, RELEASES, RUNTIME
+from .commands import quoted
 from .files import File
 from .model import Pooler
 from .plan import Plan
@@ -62,15 +63,20 @@ podman rm --force --time 0 {_TRIAL} >/dev/null
 
 
 def apply(pooler: Pooler, plan: Plan, release: str) -> str:
-    """Everything but the restarts one after the other; then print what `read` prints."""
+    """Everything but restarts and removals, which come one after the other; then print what `read` prints.
+
+    New instances start before any restart, so that there is always one to take new clients.
+    """
     steps = [f"put {shlex.quote(file.path)}" for file in plan.write]
     if plan.delete:
         steps += [f"rm -f {' '.join(plan.delete)} {_WANTS}/pgbouncer@*.socket"]
-    steps += _units(pooler, plan.remove) if plan.units else []
+    steps += _units(pooler) if plan.units else []
     if plan.switch:
         steps += [f"switch {release}"]
     steps += [f"reload {console}" for console in plan.reload]
-    steps += [f"drain {console}; stop {console}" for console in plan.remove]
+    for console in plan.reload:
+        steps += [f"console {console} {shlex.quote(f'RECONNECT {quoted(name)}')}" for name in plan.reconnect]
+        steps += [f"expel {console} {shlex.quote(name)}" for name in plan.expel]
     if plan.together:
         steps += [f"stop {console}" for console in plan.restart]
         steps += [f"start {console}" for console in plan.restart]
@@ -86,6 +92,12 @@ def restart(pooler: Pooler, console: int, *, sockets: bool) -> str:
     """
     alone = pooler.instances == 1 and pooler.dispatch == "socket" and not sockets
     steps = f"again {console}" if alone else f"drain {console}\nstop {console}\nstart {console}"
+    return f"{_functions(pooler)}\n{steps}\n{read(pooler)}"
+
+
+def take_away(pooler: Pooler, console: int) -> str:
+    """One instance that is more than wanted: drained, stopped, forgotten; then print what `read` prints."""
+    steps = f"disable {console}\ndrain {console}\nstop {console}\nsystemctl daemon-reload"
     return f"{_functions(pooler)}\n{steps}\n{read(pooler)}"
 
 
@@ -127,13 +139,12 @@ def _lines(steps: Iterable[str]) -> str:
     return "\n".join(steps)
 
 
-def _units(pooler: Pooler, unwanted: Sequence[int]) -> list[str]:
+def _units(pooler: Pooler) -> list[str]:
     return [
         f"systemd-tmpfiles --create {TMPFILES}",
         # Where the kernel's settings are read-only, connections that queue at a stopping instance are reset.
         f"/usr/lib/systemd/systemd-sysctl {SYSCTL} || :",
         *(f"enable {console}" for console in pooler.consoles),
-        *(f"disable {console}" for console in unwanted),
         "systemctl daemon-reload",
     ]
 
@@ -155,6 +166,8 @@ def _functions(pooler: Pooler) -> str:
 _FUNCTIONS = f"""
 # What has begun is finished, also when nobody listens any more.
 trap '' PIPE HUP
+began=$(date +%s)
+separator=$(printf '\\037')
 put() {{  # a file of the stream to its place, by one rename
   (umask 022; mkdir -p "${{1%/*}}")
   cp -p "files$1" "$1.new" && sync "$1.new" && mv -T "$1.new" "$1"
@@ -176,6 +189,40 @@ console() {{
 reload() {{
   section "step reload $1"
   console "$1" RELOAD || {{ journal "$1"; return 1; }}
+}}
+expel() {{  # the sessions of a user end; logins that began before the RELOAD are waited for, since they still get in
+  section "step expel $1 $2"
+  begun=$(sessions "$1" "$2" cl_login); ends=$(($(date +%s) + 70))
+  while :; do
+    for id in $(sessions "$1" "$2" cl_active) $(sessions "$1" "$2" cl_waiting); do
+      console "$1" "KILL_CLIENT $id" 2>/dev/null || :
+    done
+    left=
+    for id in $(sessions "$1" "$2" cl_login); do case " $begun " in *" $id "*) left=$id;; esac; done
+    [ -n "$left" ] && [ "$(date +%s)" -lt $ends ] || break
+    sleep 0.2
+  done
+}}
+sessions() {{  # console, user, state: the ids on one line
+  podman exec "pgbouncer-$1" psql -X -q -A -F "$separator" -P footer=off -h "{RUNTIME}/$1" -p @PORT@ -U pgbouncer \
+    -d pgbouncer -c 'SHOW SOCKETS' > sockets
+  (
+    set -f; IFS=$separator; columns=; ids=; wanted_user=$2; wanted_state=$3
+    while read -r line; do
+      set -- $line
+      if [ -z "$columns" ]; then
+        columns=$#; at=0
+        for name in "$@"; do
+          at=$((at + 1))
+          case $name in user) user_at=$at;; state) state_at=$at;; id) id_at=$at;; esac
+        done
+      else
+        eval "user=\\${{$user_at}} state=\\${{$state_at}} id=\\${{$id_at}}"
+        [ "$user" = "$wanted_user" ] && [ "$state" = "$wanted_state" ] && ids="$ids $id"
+      fi
+    done < sockets
+    printf '%s\n' "${{ids# }}"
+  )
 }}
 stop() {{
   section "step stop $1"
@@ -206,7 +253,7 @@ answers() {{  # an engine without sd_notify is ready when its console is; at mos
   done
 }}
 journal() {{  # the engine's own complaints, or else what systemd and podman say
-  said=$(journalctl --quiet --no-pager --output=cat --lines=40 --unit "pgbouncer@$1.service")
+  said=$(journalctl --quiet --no-pager --output=cat --since "@$began" --unit "pgbouncer@$1.service")
   printf '%s\\n' "$said" | grep -E ' (WARNING|ERROR|FATAL) ' >&2 || printf '%s\\n' "$said" | tail -n 8 >&2
 }}
 tidy() {{  # the release before this one stays, for the way back

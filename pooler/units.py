@@ -36,17 +36,20 @@ def digest(pooler: Pooler) -> str:
 
 
 def nofile(pooler: Pooler) -> int:
-    """Descriptors of one instance: each client may hold one server connection, and there is room for logins."""
+    """Descriptors of one instance: each client may hold one server connection, and there is room for logins.
+
+    Counted for all clients of the host, so that another number of instances is no other unit and restarts nobody.
+    """
     return pooler.nofile or 2 * _clients(pooler) + 1024
 
 
 def memory_max(pooler: Pooler) -> int:
-    """MiB of one instance: an idle TLS client takes about 35 kB, a busy one with prepared statements a multiple."""
+    """MiB of an instance with all clients of the host; an idle TLS client takes 35 kB, a busy one a multiple."""
     return 128 + _clients(pooler) // 8
 
 
 def _clients(pooler: Pooler) -> int:
-    return pooler.share(int(pooler.settings.get("max_client_conn", "2000")))
+    return int(pooler.settings.get("max_client_conn", "2000"))
 
 
 def _container(pooler: Pooler) -> str:

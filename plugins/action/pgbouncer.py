@@ -79,7 +79,7 @@ class _Change:
             self._try()
         rolling = () if self.todo.together else self.todo.restart
         answer = self.host.apply(shell_apply.apply(self.pooler, self.todo, self.wanted.release), self.todo.write)
-        after = self._checked(answer, ignore=rolling)
+        after = self._checked(answer, ignore=(*rolling, *self.todo.remove))
         for number, console in enumerate(rolling):
             Display().display(
                 f"{self.host.name}: instance {console}: draining, at most "
@@ -88,7 +88,10 @@ class _Change:
             self._restarted.append(console)
             sockets = any(file.path == plan.SOCKET for file in self.todo.write)
             answer = self.host.apply(shell_apply.restart(self.pooler, console, sockets=sockets))
-            after = self._checked(answer, ignore=rolling[number + 1 :])
+            after = self._checked(answer, ignore=(*rolling[number + 1 :], *self.todo.remove))
+        for number, console in enumerate(self.todo.remove):
+            answer = self.host.apply(shell_apply.take_away(self.pooler, console))
+            after = self._checked(answer, ignore=self.todo.remove[number + 1 :])
         return after
 
     def _try(self) -> None:

@@ -207,6 +207,30 @@ def test_a_forced_user_is_taken_back_by_a_restart() -> None:
     assert plan(wanted, made, replace(observed, instances=instances)).restart == (50001,)
 
 
+def test_a_removed_user_and_one_with_another_password_are_out_at_once() -> None:
+    password = secrets.token_hex(8)
+    before = pooler(users=[{"name": "a", "password": password}, {"name": "b", "password": password}])
+    after = pooler(users=[{"name": "a", "password": password + "!"}])
+    assert changed(before, after).expel == ("a", "b")
+    observed = converged(before, bundle.build(before, FACTS))
+    same = bundle.build(before, replace(FACTS, verifiers=observed.verifiers()))
+    assert plan(before, same, observed).expel == ()
+
+
+def test_a_user_who_loses_the_admins_seat_is_out_at_once() -> None:
+    before, after = pooler(users=[{"name": "a", "console": "admin"}]), pooler(users=[{"name": "a", "console": "stats"}])
+    assert changed(before, after).expel == ("a",)
+    assert changed(after, before).expel == ()
+
+
+def test_server_connections_made_with_an_old_password_are_replaced() -> None:
+    entry = {"name": "app", "user": "app"}
+    before = pooler(databases=[entry | {"password": secrets.token_hex(8)}])
+    after = pooler(databases=[entry | {"password": secrets.token_hex(8)}])
+    todo = changed(before, after)
+    assert (todo.effect, todo.reconnect) == (Effect.RECYCLE, ("app",))
+
+
 def test_a_dead_instance_is_started_and_its_neighbour_left_alone() -> None:
     wanted = pooler()
     made = bundle.build(wanted, FACTS)
