@@ -46,8 +46,8 @@ lint: venv ## ruff, mypy, ansible-lint
 	ansible-lint --offline --profile production
 
 .PHONY: unit
-unit: venv lab ## unit tests, and those against the real engine and PostgreSQL
-	pytest -q tests/unit tests/engine
+unit: venv lab ## unit tests, and those against the real engine, PostgreSQL and the lab
+	$(BIN)/python -m pytest -q --numprocesses 2 tests/unit tests/engine tests/lab
 
 .PHONY: sanity
 sanity: venv ## ansible-test sanity
