@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import threading
@@ -25,21 +26,18 @@ def console(lab: Scenario, instance: int, user: str = OPERATOR) -> psycopg.Conne
         return clients.connect(lab, user, "pgbouncer", host="localhost", hostaddr="127.0.0.1", port=instance)
 
 
-def clients_of(pooler: Remote, instance: int) -> int:
+def clients_of(pooler: Remote, instance: int, application: str) -> int:
     header, *rows = pooler.console(instance, "SHOW CLIENTS")
-    return sum(row[header.index("database")] == "app" for row in rows)
+    return sum(row[header.index("application_name")] == application for row in rows)
 
 
 def test_both_instances_serve_the_one_port(lab: Scenario, pooler: Remote) -> None:
-    before = {instance: clients_of(pooler, instance) for instance in CONSOLES}
-    connections = [clients.connect(lab) for _number in range(CONNECTIONS)]
-    try:
-        served = {instance: clients_of(pooler, instance) - before[instance] for instance in CONSOLES}
-    finally:
-        for connection in connections:
-            connection.close()
-    assert sum(served.values()) == CONNECTIONS
-    assert min(served.values()) > 0
+    with contextlib.ExitStack() as open_connections:
+        for _number in range(CONNECTIONS):
+            open_connections.enter_context(clients.connect(lab, application_name="sharing"))
+        served = [clients_of(pooler, instance, "sharing") for instance in CONSOLES]
+    assert sum(served) == CONNECTIONS
+    assert min(served) > 0
 
 
 @pytest.mark.parametrize("instance", CONSOLES)

@@ -50,6 +50,14 @@ MISTAKES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         {"pgbouncer_databases": [{"name": "d" * 64}]},
         ("databases[0].name", "64 bytes", "at most 63"),
     ),
+    "a user name that the engine cannot be told": (
+        {"pgbouncer_users": [{"name": "with space", "pool_mode": "session"}]},
+        ("'with space'", "1.25", "letters, digits and _.*-"),
+    ),
+    "a user name that is too long": (
+        {"pgbouncer_users": [{"name": "ü" * 32, "console": "stats"}]},
+        ("users[0].name", "64 bytes", "at most 63"),
+    ),
     "a password that is too long": (
         {"pgbouncer_users": [{"name": "long", "password": "x" * 2048}]},
         ("users[0].password", "2047 bytes"),
