@@ -17,6 +17,7 @@ from ..plugin_utils.action import PoolerAction
 from ..plugin_utils.host import Host, HostError
 
 _BUILT = "/var/tmp/pgfleet-built.tar"
+"""Between the building host and the controller; it holds nothing secret."""
 
 
 class ActionModule(PoolerAction):
@@ -34,7 +35,7 @@ class ActionModule(PoolerAction):
             self._connection.fetch_file(_BUILT, str(unfinished))
             archive.image_id(unfinished)
             unfinished.replace(target)
-            host.apply(f"rm -f {_BUILT}")
+            host.apply(f"rm -f {_BUILT}", root=False)
         if arguments["push"] and not self.check:
             self._push(host, name, arguments["push"])
         return {"changed": changed or bool(arguments["push"]), "archive": str(target)}
@@ -49,12 +50,12 @@ podman build --quiet --format oci --tag {shlex.quote(name)} {words} --file Conta
 podman save --quiet --format oci-archive --output {_BUILT} {shlex.quote(name)} >&2
 chmod 0644 {_BUILT}
 """
-        answer = host.apply(script, files)
+        answer = host.apply(script, files, root=False)
         if answer.failed:
             raise HostError(f"{host.name}: the image could not be built: {answer.failed}")
 
     def _push(self, host: Host, name: str, destination: str) -> None:
-        answer = host.apply(f"podman push --quiet {shlex.quote(name)} {shlex.quote(destination)} >&2")
+        answer = host.apply(f"podman push --quiet {shlex.quote(name)} {shlex.quote(destination)} >&2", root=False)
         if answer.failed:
             raise HostError(f"{host.name}: the image could not be pushed to {destination}: {answer.failed}")
 

@@ -35,7 +35,7 @@ class PoolerAction(ActionBase):
         self.task_vars = dict(task_vars or {})
         self.check = bool(self._task.check_mode)
         self.diff = bool(self._task.diff)
-        self.host_name = str(self.task_vars.get("inventory_hostname", "localhost"))
+        self.host_name = str(self._task.delegate_to or self.task_vars.get("inventory_hostname", "localhost"))
         module = type(self).__module__.rpartition(".")[2]
         _result, arguments = self.validate_argument_spec(argument_spec=argument_spec(module, self.secret))
         try:

@@ -84,20 +84,22 @@ class Host:
         """
         return self._run(lambda prelude: _sh(f"{prelude}set -e\n{_ROOT}{script}\nsection end\n"), lambda _prelude: data)
 
-    def apply(self, script: str, files: Iterable[File] = ()) -> Answer:
+    def apply(self, script: str, files: Iterable[File] = (), *, root: bool = True) -> Answer:
         """Send files and a script in one stream; the script runs in the directory that holds `files/`.
 
-        The stream is unpacked completely before the script's first line runs, in a directory that only root can
+        The stream is unpacked completely before the script's first line runs, in a directory that only its owner can
         enter and that is gone afterwards: a lost connection or a full disk has changed nothing.
         The caller looks at `failed`, since a failed change has sections worth reading.
         """
-
-        unpack = (
-            "set -e; umask 077\n"
+        as_root = (
             f"{_ROOT}"
             f"mkdir -p {STAGING}; rm -rf {STAGING}/staging.*\n"
             f"staging=$(mktemp -d {STAGING}/staging.XXXXXX)\n"
             f"trap 'rm -rf \"$staging\"; rmdir {STAGING} 2>/dev/null || :' EXIT\n"
+        )
+        as_anybody = "staging=$(mktemp -d)\ntrap 'rm -rf \"$staging\"' EXIT\n"
+        unpack = (
+            f"set -e; umask 077\n{as_root if root else as_anybody}"
             'tar -xzpf - --numeric-owner -C "$staging"; cd "$staging"\n'
             ". ./script"
         )
