@@ -201,6 +201,8 @@ class _Reader:
             transaction_timeout=self.integer("transaction_timeout", 30, 0, 86400),
             allow_disruption=bool(variables.get("allow_disruption")),
         )
+        if not pooler.tls_directory.startswith("/etc/pgbouncer/"):
+            self.problem("tls_directory", f"{pooler.tls_directory!r} is not below /etc/pgbouncer/, which instances see")
         self.leader_can_be_found(pooler)
         self.can_be_written(pooler)
         if self.problems:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable, Sequence
 
-from .bundle import CONFIGURATION, CURRENT, DATABASES, RELEASES, RUNTIME
+from .bundle import CONFIGURATION, CURRENT, RELEASES, RUNTIME
 from .commands import quoted
 from .files import File
 from .model import Pooler
@@ -21,27 +21,23 @@ _WANTS = "/etc/systemd/system/sockets.target.wants"
 _TRIAL = "pgbouncer-trial"
 
 
-def trial(pooler: Pooler, plan: Plan, release: str) -> str:
+def trial(pooler: Pooler, release: str) -> str:
     """Start the new files in a container of their own: no network, private sockets. Its answers are in `consoles`.
 
-    The files of the release are put in place already, where nothing reads them before the switch.
+    It sees a copy of the configuration with the new files in it; what the instances read is not touched.
     """
     console = pooler.consoles[0]
-    files = [file for file in plan.write if file.path.startswith(f"{RELEASES}/")]
-    databases = f"--volume $PWD/files{CONFIGURATION}/databases:{CONFIGURATION}/databases:ro,z"
-    if DATABASES not in {file.path for file in plan.write}:
-        databases = ""
     return f"""{_functions(pooler)}
-{_lines(f"put {shlex.quote(file.path)}" for file in files)}
-(umask 022; mkdir -p {CONFIGURATION}/databases sockets/{console})
-[ -z "{databases}" ] || chmod 0755 files{CONFIGURATION} files{CONFIGURATION}/databases
+mkdir -p etc sockets/{console}
+[ ! -d {CONFIGURATION} ] || cp -a {CONFIGURATION}/. etc/
+[ ! -d files{CONFIGURATION} ] || cp -a files{CONFIGURATION}/. etc/
+chmod 0755 . etc etc/releases etc/releases/{release} etc/databases
 chown -R {pooler.uid}:{pooler.uid} sockets
-chmod 0711 .
 podman rm --force --time 0 {_TRIAL} >/dev/null 2>&1 || :
 section "step trial"
 podman run --detach --name {_TRIAL} --pull=never --network=none --user {pooler.uid}:{pooler.uid} --read-only \\
   --cap-drop=all --security-opt=no-new-privileges --log-driver=k8s-file --entrypoint pgbouncer \\
-  --volume {CONFIGURATION}:{CONFIGURATION}:ro,z {databases} --volume "$PWD/sockets:{RUNTIME}:z" \\
+  --volume "$PWD/etc:{CONFIGURATION}:ro,z" --volume "$PWD/sockets:{RUNTIME}:z" \\
   {shlex.quote(pooler.image)} {RELEASES}/{release}/{console}.ini >/dev/null
 tries=0
 until podman exec {_TRIAL} psql -X -q -h {RUNTIME}/{console} -p {pooler.port} -U pgbouncer -d pgbouncer \\

@@ -96,7 +96,7 @@ class _Change:
 
     def _try(self) -> None:
         """The engine accepts the new files, in a container of its own, before they replace the old ones."""
-        answer = self.host.apply(shell_apply.trial(self.pooler, self.todo, self.wanted.release), self.todo.write)
+        answer = self.host.apply(shell_apply.trial(self.pooler, self.wanted.release), self.todo.write)
         said = f"{self.host.name}: the engine does not take the new configuration, so the old one stays in force:\n"
         if answer.failed:
             raise HostError(said + answer.failed)

@@ -48,6 +48,8 @@ def test_databases_and_an_image_are_enough() -> None:
         ({"settings": {"listen_port": 1}}, "settings.listen_port", "port"),
         ({"settings": {"auth_type": "trust"}}, "settings.auth_type", "hba"),
         ({"image": ""}, "image", "image"),
+        ({"tls_directory": "/etc/ssl"}, "tls_directory", "/etc/pgbouncer/"),
+        ({"settings": {"disable_pqexec": True}}, "settings.disable_pqexec", "console"),
         ({"instances": 0}, "instances", "1"),
         ({"port": 50002}, "port", "console"),
         ({"dispatch": "magic"}, "dispatch", "socket"),
