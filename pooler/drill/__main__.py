@@ -39,7 +39,7 @@ async def _run() -> str:
 
 async def _listen(commands: asyncio.StreamReader, run: Run) -> None:
     while line := (await commands.readline()).decode().strip():
-        command, _number, words = line.partition(" ")
+        command, _blank, words = line.partition(" ")
         if command == "mark":
             run.book.mark(words)
         elif command == "stop":
