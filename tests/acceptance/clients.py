@@ -12,6 +12,9 @@ from typing import Any
 import asyncpg
 import psycopg
 
+from tests.lab import network
+
+from . import namespace
 from .scenario import POOLER, PORT, Scenario
 
 Driver = Callable[[Scenario, str, str], tuple[str, str]]
@@ -37,6 +40,12 @@ def connect(scenario: Scenario, user: str = "app", database: str = "app", **opti
     if "password" not in options:
         options["password"] = scenario.password(user)
     return psycopg.connect(user=user, dbname=database, **{**defaults, **options})
+
+
+def console(scenario: Scenario, instance: int, user: str) -> psycopg.Connection[Any]:
+    """The console of an instance through its own port, which only the pooler host itself can reach."""
+    with namespace.inside(network.host_namespace(scenario.name, POOLER)):
+        return connect(scenario, user, "pgbouncer", host="localhost", hostaddr="127.0.0.1", port=instance)
 
 
 def by_psycopg(scenario: Scenario, user: str, database: str) -> tuple[str, str]:

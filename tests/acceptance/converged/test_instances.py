@@ -10,20 +10,13 @@ import threading
 import psycopg
 import pytest
 
-from tests.acceptance import clients, namespace
+from tests.acceptance import clients
 from tests.acceptance.remote import Remote
-from tests.acceptance.scenario import CONSOLES, POOLER, Scenario
+from tests.acceptance.scenario import CONSOLES, Scenario
 from tests.acceptance.variables import OPERATOR, WATCHER
-from tests.lab import network
 
 CONNECTIONS = 40
 CANCELS = 20
-
-
-def console(lab: Scenario, instance: int, user: str = OPERATOR) -> psycopg.Connection[object]:
-    """The console through its own port, which only the pooler host itself can reach."""
-    with namespace.inside(network.host_namespace(lab.name, POOLER)):
-        return clients.connect(lab, user, "pgbouncer", host="localhost", hostaddr="127.0.0.1", port=instance)
 
 
 def clients_of(pooler: Remote, instance: int, application: str) -> int:
@@ -42,8 +35,8 @@ def test_both_instances_serve_the_one_port(lab: Scenario, pooler: Remote) -> Non
 
 @pytest.mark.parametrize("instance", CONSOLES)
 def test_each_instance_answers_on_its_own_console_port(lab: Scenario, instance: int) -> None:
-    with console(lab, instance) as connection:
-        shown = dict(row[:2] for row in connection.execute("SHOW CONFIG").fetchall())  # type: ignore[index]
+    with clients.console(lab, instance, OPERATOR) as connection:
+        shown = dict(row[:2] for row in connection.execute("SHOW CONFIG").fetchall())
     assert shown["unix_socket_dir"] == f"/run/pgbouncer/{instance}"
     assert shown["peer_id"] == str(instance - 50000)
 
@@ -60,7 +53,7 @@ def test_console_ports_are_on_loopback_only(lab: Scenario) -> None:
 
 
 def test_a_watcher_may_look_and_not_act(lab: Scenario) -> None:
-    with console(lab, CONSOLES[0], WATCHER) as connection:
+    with clients.console(lab, CONSOLES[0], WATCHER) as connection:
         assert connection.execute("SHOW VERSION").fetchone()
         with pytest.raises(psycopg.Error, match=r"not allowed|admin access needed"):
             connection.execute("RELOAD")
@@ -100,7 +93,7 @@ def test_a_killed_instance_is_back_by_itself(lab: Scenario, pooler: Remote) -> N
     before = pooler.sh(ask)
     pooler.sh(f"kill -KILL {before}")
     # systemd holds the port meanwhile: the connection waits there until somebody answers.
-    with console(lab, 50001) as connection:
+    with clients.console(lab, 50001, OPERATOR) as connection:
         assert connection.execute("SHOW VERSION").fetchone()
     assert pooler.sh(ask) != before
     assert pooler.sh("systemctl show --property=NRestarts --value pgbouncer@50001.service").strip() != "0"
