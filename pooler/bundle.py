@@ -76,7 +76,10 @@ class Bundle:
 def build(pooler: Pooler, facts: Facts) -> Bundle:
     """Render everything. Raises InvalidError for what one of the engine's grammars cannot say."""
     secrets = verifiers(pooler.users, facts.verifiers)
-    release = _digest(_release(pooler, facts, secrets, "0" * 16))
+    # Databases count without their hosts, which have another owner: so the release that a process says it runs also
+    # tells which databases it has read.
+    databases = File("", _hosts(pooler, None).encode())
+    release = _digest((*_release(pooler, facts, secrets, "0" * 16), databases))
     unit_files = units.render(pooler)
     return Bundle(
         release=release,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from . import ini, settings, userlist
-from .bundle import Bundle
+from .bundle import RELEASES, Bundle
 from .files import File
 from .model import Pooler
 from .observed import Instance, Observed, admins_of
@@ -124,7 +124,7 @@ def plan(pooler: Pooler, bundle: Bundle, observed: Observed) -> Plan:
     changes += [Change(f"user {name}", Effect.RELOAD, "is out at once, sessions included") for name in expel]
     remove = tuple(sorted(set(observed.instances) - set(pooler.consoles)))
     changes += [Change("the process", Effect.ROLLING_RESTART, "is more than wanted", console) for console in remove]
-    changes += [Change(file.path, Effect.NONE, "is written") for file in write]
+    changes += [Change(path, Effect.NONE, "is written") for path in _written(write, observed)]
     delete = tuple(path for path in (SOCKET,) if path in observed.files and path not in unit_paths)
     changes += [Change(path, Effect.NONE, "is deleted") for path in delete]
     return Plan(
@@ -207,6 +207,19 @@ def _databases(pooler: Pooler, bundle: Bundle) -> dict[str, dict[str, str]]:
 def _instance_file(bundle: Bundle, console: int) -> str:
     (content,) = (file.content for file in bundle.release_files if file.path.endswith(f"/{console}.ini"))
     return content.decode()
+
+
+def _written(write: tuple[File, ...], observed: Observed) -> Iterator[str]:
+    """What a person is told of files that are written: of a new release its directory, once."""
+    told = set()
+    for file in write:
+        directory, _slash, _name = file.path.rpartition("/")
+        if directory.startswith(RELEASES) and file.path not in observed.files:
+            if directory not in told:
+                told.add(directory)
+                yield directory
+        else:
+            yield file.path
 
 
 def _differs(file: File, observed: Observed) -> bool:

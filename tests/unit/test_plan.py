@@ -80,12 +80,20 @@ def test_a_bare_host_gets_files_and_starts() -> None:
     assert not todo.reload
 
 
-def test_a_pool_size_is_a_reload_and_touches_the_hosts_file_alone() -> None:
+def test_a_pool_size_is_a_reload() -> None:
     todo = changed(pooler(), pooler(databases=[{"name": "app", "pool_size": 30}]))
     assert todo.effect == Effect.RELOAD
     assert todo.reload == (50001, 50002)
-    assert [file.path for file in todo.write] == [bundle.DATABASES]
     assert not todo.restart
+
+
+def test_databases_that_were_written_and_not_read_are_read_by_the_next_run() -> None:
+    """Also for what SHOW DATABASES does not show."""
+    before, after = pooler(), pooler(databases=[{"name": "app", "pool_size": 20, "connect_query": "SELECT 1"}])
+    old, new = bundle.build(before, FACTS), bundle.build(after, FACTS)
+    todo = plan(after, new, replace(converged(after, new), instances=converged(before, old).instances))
+    assert todo.reload == (50001, 50002)
+    assert todo.write == ()
 
 
 @pytest.mark.parametrize("entry", [{"name": "*"}, {"name": "app", "pool_size": 20, "connect_query": "select 1"}])
