@@ -143,6 +143,13 @@ def plan(pooler: Pooler, bundle: Bundle, observed: Observed) -> Plan:
     )
 
 
+def withdrawal(observed: Observed) -> Plan:
+    """Take the host out: no instance runs, everything else stays for the way back."""
+    consoles = tuple(sorted(n for n, instance in observed.instances.items() if instance.active or instance.socket))
+    changes = [Change("the process", Effect.ROLLING_RESTART, "is drained and stops", console) for console in consoles]
+    return Plan(changes=tuple(changes), remove=consoles)
+
+
 def trial_changes(pooler: Pooler, bundle: Bundle, instance: Instance) -> tuple[Change, ...]:
     """How an instance that was started on trial differs from what the bundle wants; nothing when it is as planned."""
     wanted = ini.parse(_instance_file(bundle, instance.console), version=pooler.engine_version)

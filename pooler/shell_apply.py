@@ -97,6 +97,23 @@ def take_away(pooler: Pooler, console: int) -> str:
     return f"{_functions(pooler)}\n{steps}\n{read(pooler)}"
 
 
+def out(pooler: Pooler, consoles: Sequence[int]) -> str:
+    """Every instance at once: its ports close, its clients leave until the deadline, it stops and stays stopped."""
+    begin = [
+        f"mkdir drain.{console}; disable {console}; (cd drain.{console}; drain {console}; stop {console}) "
+        f'> said.{console} 2>&1 & waiting="$waiting $!"'
+        for console in consoles
+    ]
+    return f"""{_functions(pooler)}
+waiting= ended=0
+{_lines(begin)}
+for each in $waiting; do wait "$each" || ended=1; done
+cat said.*
+[ $ended = 0 ] || {{ cat said.* >&2; exit 1; }}
+systemctl daemon-reload
+{read(pooler)}"""
+
+
 def back(
     pooler: Pooler,
     files: Sequence[File],

@@ -19,7 +19,17 @@ from ...pooler.server import Server
 from ..plugin_utils.action import PoolerAction
 from ..plugin_utils.host import Answer, Host, HostError
 
-_HOW = ("image", "port", "instances", "console_port", "dispatch", "uid", "tls_directory")
+_HOW = (
+    "image",
+    "port",
+    "instances",
+    "console_port",
+    "dispatch",
+    "uid",
+    "tls_directory",
+    "drain_timeout",
+    "transaction_timeout",
+)
 """The options that say how instances run, not what they pool."""
 
 
@@ -27,11 +37,16 @@ class ActionModule(PoolerAction):
     secret = frozenset({"users"})
 
     def perform(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        if arguments["state"] == "absent":
+        if arguments["state"] != "present":
             # What was to be pooled is of no matter any more; a mistake there does not stand in the way.
             pooler = Pooler.from_variables({name: arguments[name] for name in _HOW} | {"userlist_only": True})
             host = self.host()
-            return self._remove(host, pooler, _observe(host.read(shell.read(pooler))))
+            before = _observe(host.read(shell.read(pooler)))
+            if arguments["state"] == "absent":
+                todo = plan.removal(before)
+                return self._without_instances(host, todo, shell_apply.remove(pooler, todo))
+            todo = plan.withdrawal(before)
+            return self._without_instances(host, todo, shell_apply.out(pooler, todo.remove))
         pooler = Pooler.from_variables(arguments)
         host = self.host()
         before = _observe(host.read(shell.read(pooler)))
@@ -50,10 +65,9 @@ class ActionModule(PoolerAction):
         after = change.carry_out()
         return _result(pooler, todo, after, host) | shown | {"drained": change.drained}
 
-    def _remove(self, host: Host, pooler: Pooler, before: Observed) -> dict[str, Any]:
-        todo = plan.removal(before)
+    def _without_instances(self, host: Host, todo: Plan, script: str) -> dict[str, Any]:
         if todo.changes and not self.check:
-            answer = host.apply(shell_apply.remove(pooler, todo))
+            answer = host.apply(script)
             if answer.failed:
                 raise HostError(f"{host.name}: {_step(answer)}{answer.failed}")
         return {

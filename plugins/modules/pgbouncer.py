@@ -19,9 +19,12 @@ extends_documentation_fragment:
   - pgfleet.pooler.attributes
 options:
   state:
-    description: V(absent) stops the instances and takes their files away; certificates stay.
+    description:
+      - V(absent) stops the instances and takes their files away; certificates stay.
+      - V(drained) takes the host out. All ports close at once, clients leave until O(drain_timeout) is over. Nothing
+        is started again, also not by a reboot, until V(present) brings it back.
     type: str
-    choices: [present, absent]
+    choices: [present, drained, absent]
     default: present
   image:
     description:

@@ -86,6 +86,16 @@ def test_a_removed_user_is_out_at_once_and_his_neighbour_stays(lab: Scenario, tm
         assert kept.execute("SHOW VERSION").fetchone()
 
 
+def test_a_drained_host_serves_nobody_and_comes_back(lab: Scenario, pooler: Remote) -> None:
+    drained = run(lab, "pgfleet.pooler.drain")
+    assert drained.recap(POOLER)["changed"] == 1, drained.tail()
+    with pytest.raises(psycopg.OperationalError, match="refused"):
+        clients.by_psycopg(lab, "app", "app")
+    assert run(lab, "pgfleet.pooler.drain").recap(POOLER)["changed"] == 0
+    assert change(lab).recap(POOLER)["changed"] == 1
+    assert clients.by_psycopg(lab, "app", "app") == ("app", "app")
+
+
 @pytest.mark.parametrize(
     "harm",
     [
