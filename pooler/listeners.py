@@ -18,7 +18,7 @@ _PIDFD_GETFD = 438
 
 
 def release(pid: int, port: int) -> int:
-    """Stop listening on a TCP port through whatever copies process `pid` has; gives how many there were.
+    """Stop listening on a TCP port through whatever copies process `pid` has; gives how many sockets did.
 
     Needs CAP_SYS_PTRACE over the process. Raises OSError.
     """

@@ -1,0 +1,69 @@
+"""The `pooler` command, as a person or a script calls it."""
+
+from __future__ import annotations
+
+import io
+import json
+import secrets
+from pathlib import Path
+
+import pytest
+
+from pooler import cli, scram
+
+VARIABLES = {"image": "localhost/pgfleet/pooler:0.1.0", "server": "db1", "databases": [{"name": "app"}]}
+
+
+def test_scram_takes_the_password_from_standard_input(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    password = secrets.token_hex(8)
+    monkeypatch.setattr("sys.stdin", io.StringIO(password + "\n"))
+    assert cli.main(["scram"]) == 0
+    assert scram.verifies(capsys.readouterr().out.strip(), password)
+
+
+def test_lint_names_file_and_line_and_exits_with_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "pgbouncer.ini"
+    file.write_text("[databases]\napp = host=db1\n[pgbouncer]\npool_moode = session\n")
+    assert cli.main(["lint", str(file)]) == 1
+    assert f"{file}:4: " in capsys.readouterr().out
+
+
+def test_lint_speaks_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "userlist.txt"
+    file.write_text('# not a comment\n"u" "x"\n')
+    assert cli.main(["lint", "--json", str(file)]) == 1
+    assert json.loads(capsys.readouterr().out)[0]["place"].startswith(f"{file}:1")
+
+
+def test_lint_of_a_missing_file_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["lint", "/nowhere/pgbouncer.ini"]) == 1
+    assert capsys.readouterr().err == "/nowhere/pgbouncer.ini: No such file or directory\n"
+
+
+def test_render_writes_what_a_host_would_get(tmp_path: Path) -> None:
+    given = tmp_path / "variables.json"
+    given.write_text(json.dumps(VARIABLES))
+    assert cli.main(["render", str(given), "--output", str(tmp_path / "host")]) == 0
+    databases = (tmp_path / "host/etc/pgbouncer/databases/databases.ini").read_text()
+    assert "app = dbname=app host=db1 port=5432" in databases
+    (userlist,) = (tmp_path / "host/etc/pgbouncer/releases").glob("*/userlist.txt")
+    assert userlist.stat().st_mode & 0o077 == 0
+
+
+def test_render_names_what_is_wrong_with_the_variables(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    given = tmp_path / "variables.json"
+    given.write_text(json.dumps(VARIABLES | {"port": 70000}))
+    assert cli.main(["render", str(given)]) == 1
+    assert capsys.readouterr().err.startswith("port: 70000 is not")
+
+
+def test_a_console_that_cannot_be_reached_is_an_error_on_its_own_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["console", "127.0.0.1:1", "--command", "SHOW POOLS"]) == 1
+    assert capsys.readouterr().err.startswith("127.0.0.1:1: ")
+
+
+def test_leader_says_as_json_why_there_is_none(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["leader", "http://127.0.0.1:1"]) == 1
+    assert "no member of Patroni names a leader" in json.loads(capsys.readouterr().out)["error"]
