@@ -1,0 +1,250 @@
+"""Plans against PgBouncer itself: what is carried out leads to what a start with the new files leads to.
+
+PGFLEET_HISTORIES is the number of random histories of a host for each property.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from itertools import product
+
+import psycopg
+import pytest
+from hypothesis import HealthCheck, event, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from pooler import bundle, certificates, settings
+from pooler.bundle import Bundle, Facts
+from pooler.files import File
+from pooler.model import Pooler
+from pooler.observed import Observed
+from pooler.plan import Effect, Plan, plan
+from tests.engine import histories
+from tests.engine.histories import Variables
+from tests.engine.miniature import UID, Instance, Miniature, Row, miniature
+
+engine_settings = hypothesis_settings(
+    max_examples=int(os.environ.get("PGFLEET_HISTORIES", "50")),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+
+COUNTERS = {"current_connections", "current_client_connections"}
+NOWHERE = "nowhere"
+"""A database of which no inventory knows."""
+
+FACTS = st.builds(
+    lambda leader, server, client: Facts(
+        leader, f"/etc/pgbouncer/tls/server/{server}", f"/etc/pgbouncer/tls/client/{client}"
+    ),
+    st.sampled_from(histories.LEADERS),
+    st.sampled_from(histories.LEAVES),
+    st.sampled_from(histories.LEAVES),
+)
+
+
+@dataclass(frozen=True)
+class Hosts:
+    """`changed` goes from the old state to the new one; `fresh` is started with the new one."""
+
+    changed: Miniature
+    fresh: Miniature
+
+
+@pytest.fixture(scope="module")
+def hosts() -> Iterator[Hosts]:
+    files = certified()
+    with ExitStack() as stack:
+        found = Hosts(stack.enter_context(miniature()), stack.enter_context(miniature()))
+        for host in (found.changed, found.fresh):
+            host.write(files)
+        yield found
+
+
+def certified() -> list[File]:
+    """All certificates that pairs name, and the file of maps."""
+    now = datetime.now(UTC)
+    authority = certificates.new_authority("fleet", now=now)
+    request = certificates.LeafRequest("pgbouncer", dns_names=("pooler.example",))
+    files = [File(histories.IDENT, b"ops root app\n", 0o644, UID)]
+    for directory in ("server", "client"):
+        for serial in histories.LEAVES:
+            leaf = certificates.issue(authority, request, now)
+            place = f"/etc/pgbouncer/tls/{directory}/{serial}"
+            files += [
+                File(f"{place}/tls.crt", leaf.certificate_pem.encode(), 0o644, UID),
+                File(f"{place}/tls.key", leaf.key_pem, 0o600, UID),
+                File(f"{place}/ca.crt", leaf.authority_pem.encode(), 0o644, UID),
+            ]
+    return files
+
+
+# Random histories
+
+
+@engine_settings
+@given(history=histories.histories(most=3), facts=st.lists(FACTS, min_size=3, max_size=3))
+def test_applied_plan_yields_what_a_fresh_start_yields(
+    hosts: Hosts, history: list[Variables], facts: list[Facts]
+) -> None:
+    poolers = [Pooler.from_variables(variables) for variables in history]
+    hosts.changed.fresh(bundle.build(poolers[0], facts[0]), *poolers[0].consoles)
+    for new, wanted in zip(poolers[1:], facts[1:], strict=False):
+        made, _, todo = planned(hosts.changed, new, wanted)
+        event(f"the plan is: {todo.effect}")
+
+        hosts.changed.apply(todo, made)
+
+        assert plan(new, made, hosts.changed.observed(new, made)) == Plan()
+        hosts.fresh.fresh(made, *new.consoles)
+        for console in new.consoles:
+            changed, fresh = hosts.changed.instances[console], hosts.fresh.instances[console]
+            assert state(changed, fresh) == state(fresh, fresh)
+    for console in poolers[-1].consoles:
+        changed, fresh = hosts.changed.instances[console], hosts.fresh.instances[console]
+        assert served(changed, poolers[-1]) == served(fresh, poolers[-1])
+
+
+@engine_settings
+@given(history=histories.histories(), before=FACTS, after=FACTS)
+def test_nothing_is_restarted_where_a_reload_would_do(
+    hosts: Hosts, history: list[Variables], before: Facts, after: Facts
+) -> None:
+    old, new = map(Pooler.from_variables, history)
+    hosts.changed.fresh(bundle.build(old, before), *old.consoles)
+    made, seen, todo = planned(hosts.changed, new, after)
+    if not todo.restart or any(seen.instances[console].unit_digest != made.unit_digest for console in todo.restart):
+        event("no restart, or a new unit")
+        return
+    event("a restart of an unchanged unit")
+
+    hosts.changed.apply(replace(todo, restart=(), reload=new.consoles), made)
+
+    hosts.fresh.fresh(made, *new.consoles)
+    for console in todo.restart:
+        changed, fresh = hosts.changed.instances[console], hosts.fresh.instances[console]
+        reasons = [str(change) for change in todo.changes if change.effect >= Effect.ROLLING_RESTART]
+        assert not alike(changed, fresh, new), reasons
+
+
+@engine_settings
+@given(history=histories.histories(), before=FACTS, after=FACTS, portion=st.floats(0, 1))
+def test_second_run_finishes_what_a_broken_one_began(
+    hosts: Hosts, history: list[Variables], before: Facts, after: Facts, portion: float
+) -> None:
+    old, new = map(Pooler.from_variables, history)
+    hosts.changed.fresh(bundle.build(old, before), *old.consoles)
+    made, _, todo = planned(hosts.changed, new, after)
+    steps = len(hosts.changed.steps(todo, made))
+    hosts.changed.apply(todo, made, upto=round(portion * steps))
+
+    made, _, todo = planned(hosts.changed, new, after)
+    hosts.changed.apply(todo, made)
+
+    assert plan(new, made, hosts.changed.observed(new, made)) == Plan()
+    hosts.fresh.fresh(made, *new.consoles)
+    for console in new.consoles:
+        changed, fresh = hosts.changed.instances[console], hosts.fresh.instances[console]
+        assert state(changed, fresh) == state(fresh, fresh)
+        assert served(changed, new) == served(fresh, new)
+
+
+def test_value_set_by_hand_at_the_console_is_seen_and_taken_back(hosts: Hosts) -> None:
+    given = Pooler.from_variables(histories.PLAIN)
+    facts = Facts(histories.LEADERS[0], "/etc/pgbouncer/tls/server/01", "/etc/pgbouncer/tls/client/01")
+    made = bundle.build(given, facts)
+    for host in (hosts.changed, hosts.fresh):
+        host.fresh(made, *given.consoles)
+    (fresh,) = hosts.fresh.instances.values()
+    for name, value in histories.RELOADABLE:
+        (instance,) = hosts.changed.instances.values()
+        text, _ = settings.check("pgbouncer", name, value, place=name)
+        instance.ask(f"SET {name} = '{text}'")
+        differs = state(instance, fresh) != state(fresh, fresh)
+
+        todo = plan(given, made, hosts.changed.observed(given, made))
+        hosts.changed.apply(todo, made)
+
+        assert bool(todo.reload or todo.restart) == differs, name
+        (instance,) = hosts.changed.instances.values()
+        assert state(instance, fresh) == state(fresh, fresh), name
+
+
+def planned(host: Miniature, new: Pooler, facts: Facts) -> tuple[Bundle, Observed, Plan]:
+    """The host is read, and the way to its new state planned."""
+    made = bundle.build(new, facts)
+    seen = host.observed(new, made)
+    made = bundle.build(new, replace(facts, verifiers=seen.verifiers(), users=seen.users()))
+    return made, host.observed(new, made), plan(new, made, host.observed(new, made))
+
+
+def alike(changed: Instance, fresh: Instance, wanted: Pooler) -> bool:
+    return state(changed, fresh) == state(fresh, fresh) and served(changed, wanted) == served(fresh, wanted)
+
+
+def served(instance: Instance, wanted: Pooler) -> dict[object, object]:
+    """What clients meet: how users are asked who they are, and what `*` makes of a database that nobody named."""
+    names = {database.name for database in wanted.databases}
+    answers: dict[object, object] = {"*": fallback(instance)}
+    if bool(answers["*"]) != ("*" in names):
+        return answers  # not as wanted, and who asks for NOWHERE may wait for a server
+    names -= {"*"}
+    for user, database in product(histories.USERS, sorted({*names, NOWHERE})):
+        if asked_without_a_server(wanted, user, database):
+            answers[user, database] = instance.trial.greet(user, database, source=None)
+    return answers
+
+
+def asked_without_a_server(wanted: Pooler, user: str, database: str) -> bool:
+    """Whether the engine can answer at once: without an auth_query, and not by letting somebody into a database."""
+    entries = {entry.name: entry.settings for entry in wanted.databases}
+    entry = entries.get(database, entries.get("*"))
+    if entry is not None and user == histories.TRUSTED:
+        return False
+    listed = any(known.listed for known in wanted.users if known.name == user)
+    return listed or (wanted.auth_query is None and "auth_user" not in (entry or {}))
+
+
+def state(instance: Instance, among: Instance) -> dict[str, list[Row]]:
+    """All that it says of its configuration but counters, and but users of whom it knows the name and `among` nothing.
+
+    No engine forgets a name until it ends; without a secret and without settings it means nothing.
+    """
+    shown = {what: instance.show(what) for what in ("CONFIG", "DATABASES", "USERS", "PEERS")}
+    limits = {str(row["key"]): row["value"] for row in shown["CONFIG"]}
+    known = {row["name"] for row in among.show("USERS")}
+    users = zip(shown["USERS"], nameless(shown["USERS"], limits), strict=True)
+    shown["USERS"] = [row for row, bare in users if not bare or row["name"] in known]
+    return {
+        what: [{name: text for name, text in row.items() if name not in COUNTERS} for row in rows]
+        for what, rows in shown.items()
+    }
+
+
+def nameless(users: Sequence[Row], limits: Row) -> Iterator[bool]:
+    """Which rows of SHOW USERS tell nothing but a name: the engine forgets no name until it ends.
+
+    It prints the sizes of the row before where a user has none (1.24.1: its buffers live longer than the row).
+    """
+    before: Row = {"pool_size": "", "reserve_pool_size": ""}
+    for row in users:
+        yield (
+            not row["pool_mode"]
+            and all(row[name] == text for name, text in before.items())
+            and all(row[name] == limits[name] for name in ("max_user_connections", "max_user_client_connections"))
+        )
+        before = {name: row[name] for name in before}
+
+
+def fallback(instance: Instance) -> list[Row]:
+    """The row of a database that nobody named, which the engine keeps for a while; nothing without `*`."""
+    try:
+        instance.ask(f"RECONNECT {NOWHERE}")
+    except psycopg.errors.ProtocolViolation:  # no such database
+        return []
+    return [row for row in instance.show("DATABASES") if row["name"] == NOWHERE]
