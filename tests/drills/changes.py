@@ -22,15 +22,16 @@ from pooler.drill.report import Report
 from pooler.drill.settings import Settings
 
 from .figures import Figure
-from .fleet import Fleet, Play, booted
+from .fleet import ROLE, Fleet, Play, booted
 from .under_load import Mark, under_load
 
 LAB = {
     "name": "drill-changes",
     "subnet": "10.77.3.0/24",
-    "hosts": {"db1": {"groups": ["database"]}, "pool1": {"groups": ["pooler"]}},
+    "hosts": {"db1": {"groups": ["database"]}, "pool1": {"groups": ["pooler"]}, "pool2": {"groups": ["pooler"]}},
 }
-HOST = "pool1"
+HOST, OTHER = "pool1", "pool2"
+_SMALL_LAB = {**LAB, "hosts": {"db1": {"groups": ["database"]}, "pool1": {"groups": ["pooler"]}}}
 DEADLINE = 5
 """Seconds that a draining instance waits for its clients."""
 
@@ -47,12 +48,17 @@ Event = Callable[["Change"], None]
 
 @dataclass(frozen=True)
 class Row:
-    """`instances` the host has before. `plain`: not our way, so without goals."""
+    """`instances` the host has before. `plain`: not our way, so without goals. `host`: whose clients are watched.
+
+    `newcomers`: whether some of them open a new connection every time.
+    """
 
     what: str
     event: Event
     instances: int = 2
     plain: bool = False
+    host: str = HOST
+    newcomers: bool = True
 
 
 @dataclass
@@ -67,31 +73,31 @@ class Change:
 
     def role(self, **changes: Any) -> None:
         """A change that must succeed."""
-        self._expect(self.fleet.role({**self.base, **changes}), f"role with {sorted(changes)}")
+        self.play(ROLE, **changes)
 
-    def play(self, playbook: str, without: tuple[str, ...], **changes: Any) -> None:
-        self._expect(self.fleet.play(playbook, {**self.base, **changes}, without), "playbook")
-
-    def refused(self, words: str, **changes: Any) -> None:
-        """A change that must fail with these words, and leave everything as it was."""
-        play = self.fleet.role({**self.base, **changes})
-        self.mark(f"refused after {play.seconds:.1f} s")
-        if not play.status:
-            self.wrong.append(f"{sorted(changes)} was not refused")
-        elif words not in play.output:
-            self.wrong.append(f"no {words!r} among the words of the refusal: {_last_words(play)}")
-        again = self.fleet.role(self.base)
-        if again.status:
-            self.wrong.append(f"the way back to the old configuration failed: {_last_words(again)}")
-        elif again.changed:
-            self.wrong.append("the old configuration was not in force afterwards")
-
-    def _expect(self, play: Play, what: str) -> None:
+    def play(self, playbook: str, without: tuple[str, ...] = (), **changes: Any) -> None:
+        """A playbook that must succeed."""
+        play = self.fleet.play(playbook, {**self.base, **changes}, HOST, without)
+        what = f"{'role' if playbook == ROLE else playbook.splitlines()[0]} with {sorted(changes)}"
         self.mark(f"{what}: {play.seconds:.1f} s")
         if play.status:
             self.wrong.append(f"{what} failed: {_last_words(play)}")
         elif not play.changed:
             self.wrong.append(f"{what} changed nothing")
+
+    def refused(self, words: str, **changes: Any) -> None:
+        """A change that must fail with these words, and leave everything as it was."""
+        play = self.fleet.role({**self.base, **changes}, HOST)
+        self.mark(f"refused after {play.seconds:.1f} s")
+        if not play.status:
+            self.wrong.append(f"{sorted(changes)} was not refused")
+        elif words not in play.output:
+            self.wrong.append(f"no {words!r} among the words of the refusal: {_last_words(play)}")
+        again = self.fleet.role(self.base, HOST)
+        if again.status:
+            self.wrong.append(f"the way back to the old configuration failed: {_last_words(again)}")
+        elif again.changed:
+            self.wrong.append("the old configuration was not in force afterwards")
 
 
 @dataclass(frozen=True)
@@ -124,8 +130,9 @@ _NEW = (Stream.LOGINS, Stream.KNOCKS)
 
 def run(short: bool) -> list[Figure]:
     figures: list[Figure] = []
-    with booted(LAB, {}) as fleet:
-        _make_images(fleet)
+    with booted(_SMALL_LAB if short else LAB, {}) as fleet:
+        if not short:
+            _make_images(fleet)
         for dispatch in ("socket",) if short else ("socket", "engine"):
             base = {**_BASE, "pgbouncer_dispatch": dispatch}
             for row in _SHORT if short else _ROWS[dispatch]:
@@ -151,34 +158,33 @@ def _run(fleet: Fleet, row: Row, base: Mapping[str, Any], number: int, short: bo
         row.event(change)
 
     since = time.time()
-    report = under_load(fleet.paths.lab, _load(fleet, short), event)
-    found = drains.read(fleet.sh(HOST, f"{drains.JOURNAL} --since=@{since:.0f}").splitlines())
+    report = under_load(fleet.paths.lab, _load(fleet, row, short), event)
+    found = drains.read(fleet.sh(row.host, f"{drains.JOURNAL} --since=@{since:.0f}").splitlines())
     early = drains.early([report.began + each.at for each in report.closed], found, DEADLINE)
     outcome = Outcome(report, found, early, wrong)
     _tell(f"{row.what}, {base['pgbouncer_dispatch']}, run {number + 1}", outcome)
     return outcome
 
 
-def _load(fleet: Fleet, short: bool) -> Settings:
+def _load(fleet: Fleet, row: Row, short: bool) -> Settings:
     return Settings(
-        host=HOST,
+        host=row.host,
         user="app",
         database="app",
         password=fleet.password,
         ca=str(fleet.authority),
         hung_after=HUNG,
         workers=4 if short else 8,
-        logins=2 if short else 3,
-        knocks=10 if short else 40,
+        logins=(2 if short else 3) if row.newcomers else 0,
+        knocks=(10 if short else 40) if row.newcomers else 0,
     )
 
 
 def _converge(fleet: Fleet, base: Mapping[str, Any]) -> None:
     """The state from which a run begins, whatever the one before has left; from nothing, if need be."""
-    first = fleet.role(base)
-    if first.status:
-        fleet.role({**base, "pgbouncer_state": "absent"})
-        again = fleet.role(base)
+    if fleet.role(base, HOST).status:
+        fleet.role({**base, "pgbouncer_state": "absent"}, HOST)
+        again = fleet.role(base, HOST)
         if again.status:
             raise SystemExit(f"the role fails on a bare host:\n{again.output[-4000:]}")
 
@@ -251,8 +257,9 @@ def _rolling_restart(change: Change) -> None:
 
 
 def _upgrade_and_return(change: Change) -> None:
-    change.role(pgbouncer_image=NEXT_IMAGE)
-    change.role(pgbouncer_image=IMAGE)
+    archive = str(_next_archive(change.fleet))
+    change.play("pgfleet.pooler.upgrade", pgbouncer_image=NEXT_IMAGE, image_archive=archive)
+    change.play("pgfleet.pooler.upgrade", pgbouncer_image=IMAGE)
 
 
 def _scale(change: Change) -> None:
@@ -269,6 +276,11 @@ def _refused_by_the_engine(change: Change) -> None:
 
 def _never_healthy(change: Change) -> None:
     change.refused(SICK_WORDS, pgbouncer_image=SICK_IMAGE)
+
+
+def _drain_host(change: Change) -> None:
+    change.play("pgfleet.pooler.drain")
+    change.role()
 
 
 def _systemctl_restart(change: Change) -> None:
@@ -298,6 +310,8 @@ _OURS = (
     Row("2, 4, 1, 3 instances", _scale),
     Row("a configuration that the engine refuses", _refused_by_the_engine),
     Row("an image that does not come up", _never_healthy),
+    Row("draining a host, clients of the other", _drain_host, host=OTHER),
+    Row("draining a host, its own clients", _drain_host, newcomers=False),
 )
 _PLAIN = (
     Row("plain: systemctl restart", _systemctl_restart, plain=True),
@@ -326,8 +340,15 @@ chmod 0755 pgbouncer
 printf 'FROM {IMAGE}\\nLABEL drill=next\\n' | podman build --quiet --tag {NEXT_IMAGE} - >/dev/null
 printf 'FROM {IMAGE}\\nCOPY pgbouncer /usr/local/bin/pgbouncer\\n' > Containerfile
 podman build --quiet --tag {SICK_IMAGE} . >/dev/null
+rm -f /var/tmp/next.tar
+podman save --quiet --uncompressed --format=oci-archive --output=/var/tmp/next.tar {NEXT_IMAGE} >/dev/null
 """,
     )
+    fleet.fetch(HOST, "/var/tmp/next.tar", _next_archive(fleet))
+
+
+def _next_archive(fleet: Fleet) -> Path:
+    return fleet.paths.directory / "next.tar"
 
 
 def _figures(what: str, row: Row, outcomes: Sequence[Outcome]) -> list[Figure]:
@@ -344,12 +365,6 @@ def _figures(what: str, row: Row, outcomes: Sequence[Outcome]) -> list[Figure]:
             goal(0),
         ),
         Figure(
-            f"{what}: new connections refused, reset, hung, turned away",
-            sum(o.connections_failed for o in outcomes),
-            f"of {sum(o.connections for o in outcomes)}",
-            goal(0),
-        ),
-        Figure(
             f"{what}: persistent ones closed before the deadline",
             sum(o.early for o in outcomes),
             f"of {sum(len(o.report.closed) for o in outcomes)} closed",
@@ -357,6 +372,16 @@ def _figures(what: str, row: Row, outcomes: Sequence[Outcome]) -> list[Figure]:
         ),
         Figure(f"{what}: longest stall", stall, "s"),
     ]
+    if row.newcomers:
+        figures.insert(
+            1,
+            Figure(
+                f"{what}: new connections refused, reset, hung, turned away",
+                sum(o.connections_failed for o in outcomes),
+                f"of {sum(o.connections for o in outcomes)}",
+                goal(0),
+            ),
+        )
     if not row.plain:
         wrong = sum(len(o.wrong) for o in outcomes)
         figures.append(Figure(f"{what}: plays that ended otherwise than they should", wrong, "", 0))

@@ -56,11 +56,13 @@ class Fleet:
     def authority(self) -> Path:
         return Path(self.variables["certificates_authority_directory"]) / "ca.crt"
 
-    def role(self, changes: Mapping[str, Any]) -> Play:
-        """The pgbouncer role on every pooler host, with these variables instead of or besides the fleet's."""
-        return self.play(ROLE, changes)
+    def role(self, changes: Mapping[str, Any], limit: str = "all") -> Play:
+        """The pgbouncer role on pooler hosts, with these variables instead of or besides the fleet's."""
+        return self.play(ROLE, changes, limit)
 
-    def play(self, playbook: str, changes: Mapping[str, Any], without: tuple[str, ...] = ()) -> Play:
+    def play(
+        self, playbook: str, changes: Mapping[str, Any], limit: str = "all", without: tuple[str, ...] = ()
+    ) -> Play:
         """`playbook` is a name in a collection, or YAML. `without`: variables of the fleet that it sets itself."""
         given, written = self.paths.directory / "variables.yml", self.paths.directory / "playbook.yml"
         variables = {**self.variables, **changes}
@@ -69,7 +71,8 @@ class Fleet:
         if "\n" in playbook:
             written.write_text(playbook)
             playbook = str(written)
-        command = ["ansible-playbook", "--inventory", str(self.paths.inventory), "--extra-vars", f"@{given}", playbook]
+        command = ["ansible-playbook", "--inventory", str(self.paths.inventory), "--limit", limit]
+        command += ["--extra-vars", f"@{given}", playbook]
         environment = {**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_CALLBACK_RESULT_FORMAT": "yaml"}
         began = time.monotonic()
         done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
@@ -82,6 +85,13 @@ class Fleet:
         if done.returncode:
             raise SystemExit(f"{host}: {done.stderr[-2000:]}")
         return done.stdout
+
+    def fetch(self, host: str, path: str, target: Path) -> None:
+        """Copy a file that root can read. Raises SystemExit."""
+        with target.open("wb") as file:
+            command = ["ssh", "-F", str(self.paths.ssh_config), host, "sudo", "cat", path]
+            if subprocess.run(command, stdin=subprocess.DEVNULL, stdout=file, check=False).returncode:
+                raise SystemExit(f"{host}: {path} could not be read")
 
 
 @contextlib.contextmanager
