@@ -9,8 +9,10 @@ from typing import Any
 from hypothesis import strategies as st
 
 from pooler import scram, settings
+from pooler.bundle import Facts
 from pooler.model import OWNED
 from pooler.server import Server
+from tests.engine.miniature import IDENT, LEAVES, TLS
 
 Variables = dict[str, Any]
 Entry = dict[str, Any]
@@ -21,10 +23,8 @@ DATABASES = ("app", "shop", "app.v-2", "*")
 USERS = ("alice", "bob", "app", "pgbouncer", "asker")
 TRUSTED = "bob"
 LEADERS = (Server("10.0.0.1"), Server("db2.example", 5433))
-LEAVES = ("01", "02")
 PLAIN: Variables = {"image": "localhost/pgfleet/pooler:0.1.0", "patroni": ["https://db1:8008"], "instances": 1}
 MODES = ("session", "transaction", "statement")
-IDENT = "/etc/pgbouncer/tls/ident.conf"
 
 # Values besides the default that an engine starts with, where those of the kind would not do.
 _SAMPLES: Mapping[str, tuple[Any, ...]] = {
@@ -146,6 +146,14 @@ _AUTHS: Sequence[Entry] = (
     {"auth_query": {"dbname": "app"}},
 )
 _ABSENT = object()
+
+FACTS = st.builds(
+    lambda leader, server, client: Facts(leader, f"{TLS}/server/{server}", f"{TLS}/client/{client}"),
+    st.sampled_from(LEADERS),
+    st.sampled_from(LEAVES),
+    st.sampled_from(LEAVES),
+)
+"""What is known besides an inventory."""
 
 
 @st.composite

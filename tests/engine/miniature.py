@@ -14,22 +14,27 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
 import psycopg
 
-from pooler import observed
-from pooler.bundle import CONFIGURATION, CURRENT, RELEASES, RUNTIME, Bundle
+from pooler import bundle, certificates, observed
+from pooler.bundle import CONFIGURATION, CURRENT, RELEASES, RUNTIME, Bundle, Facts
 from pooler.files import File
 from pooler.model import Pooler
 from pooler.observed import FoundFile, Observed
-from pooler.plan import Plan
+from pooler.plan import Plan, plan
 from tests.engine import trial
 from tests.lab import debian
 
 IMAGE = "0" * 64
+LEAVES = ("01", "02")
+"""There are two certificates for clients and two for PostgreSQL."""
+TLS = f"{CONFIGURATION}/tls"
+IDENT = f"{TLS}/ident.conf"
 UID = 6432
 
 _ENTER = """
@@ -160,9 +165,9 @@ class Miniature:
         self.instances[console].ask(f'RECONNECT "{database}"')
 
     def expel(self, console: int, user: str) -> None:
-        """End the sessions of a user. Nobody logs in meanwhile."""
+        """End the sessions of a user, but not this console. Nobody logs in meanwhile."""
         for row in self.instances[console].show("CLIENTS"):
-            if row["user"] == user:
+            if row["user"] == user and (row["user"], row["database"]) != ("pgbouncer", "pgbouncer"):
                 self.instances[console].ask(f"KILL_CLIENT {row['id']}")
 
     def restart(self, unit_digest: str, console: int) -> None:
@@ -239,6 +244,32 @@ def miniature(socket: Path | None = None) -> Iterator[Miniature]:
             yield host
         finally:
             host.stop(*tuple(host.instances))
+
+
+def certified() -> list[File]:
+    """Certificates in the directories of LEAVES, and the file of maps."""
+    now = datetime.now(UTC)
+    authority = certificates.new_authority("fleet", now=now)
+    request = certificates.LeafRequest("pgbouncer", dns_names=("pooler.example",))
+    files = [File(IDENT, b"ops root app\n", 0o644, UID)]
+    for directory in ("server", "client"):
+        for serial in LEAVES:
+            leaf = certificates.issue(authority, request, now)
+            place = f"{TLS}/{directory}/{serial}"
+            files += [
+                File(f"{place}/tls.crt", leaf.certificate_pem.encode(), 0o644, UID),
+                File(f"{place}/tls.key", leaf.key_pem, 0o600, UID),
+                File(f"{place}/ca.crt", leaf.authority_pem.encode(), 0o644, UID),
+            ]
+    return files
+
+
+def planned(host: Miniature, new: Pooler, facts: Facts) -> tuple[Bundle, Observed, Plan]:
+    """The host is read, and the way to its new state planned."""
+    made = bundle.build(new, facts)
+    seen = host.observed(new, made)
+    made = bundle.build(new, replace(facts, verifiers=seen.verifiers(), users=seen.users()))
+    return made, host.observed(new, made), plan(new, made, host.observed(new, made))
 
 
 def _until_up(process: subprocess.Popen[bytes]) -> bytes:

@@ -9,7 +9,6 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from itertools import product
 
 import psycopg
@@ -18,15 +17,13 @@ from hypothesis import HealthCheck, event, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from pooler import bundle, certificates, settings
-from pooler.bundle import Bundle, Facts
-from pooler.files import File
+from pooler import bundle, settings
+from pooler.bundle import Facts
 from pooler.model import Pooler
-from pooler.observed import Observed
 from pooler.plan import Effect, Plan, plan
 from tests.engine import histories
 from tests.engine.histories import Variables
-from tests.engine.miniature import UID, Instance, Miniature, Row, miniature
+from tests.engine.miniature import TLS, Instance, Miniature, Row, certified, miniature, planned
 
 engine_settings = hypothesis_settings(
     max_examples=int(os.environ.get("PGFLEET_HISTORIES", "50")),
@@ -37,15 +34,6 @@ engine_settings = hypothesis_settings(
 COUNTERS = {"current_connections", "current_client_connections"}
 NOWHERE = "nowhere"
 """A database of which no inventory knows."""
-
-FACTS = st.builds(
-    lambda leader, server, client: Facts(
-        leader, f"/etc/pgbouncer/tls/server/{server}", f"/etc/pgbouncer/tls/client/{client}"
-    ),
-    st.sampled_from(histories.LEADERS),
-    st.sampled_from(histories.LEAVES),
-    st.sampled_from(histories.LEAVES),
-)
 
 
 @dataclass(frozen=True)
@@ -66,29 +54,11 @@ def hosts() -> Iterator[Hosts]:
         yield found
 
 
-def certified() -> list[File]:
-    """All certificates that pairs name, and the file of maps."""
-    now = datetime.now(UTC)
-    authority = certificates.new_authority("fleet", now=now)
-    request = certificates.LeafRequest("pgbouncer", dns_names=("pooler.example",))
-    files = [File(histories.IDENT, b"ops root app\n", 0o644, UID)]
-    for directory in ("server", "client"):
-        for serial in histories.LEAVES:
-            leaf = certificates.issue(authority, request, now)
-            place = f"/etc/pgbouncer/tls/{directory}/{serial}"
-            files += [
-                File(f"{place}/tls.crt", leaf.certificate_pem.encode(), 0o644, UID),
-                File(f"{place}/tls.key", leaf.key_pem, 0o600, UID),
-                File(f"{place}/ca.crt", leaf.authority_pem.encode(), 0o644, UID),
-            ]
-    return files
-
-
 # Random histories
 
 
 @engine_settings
-@given(history=histories.histories(most=3), facts=st.lists(FACTS, min_size=3, max_size=3))
+@given(history=histories.histories(most=3), facts=st.lists(histories.FACTS, min_size=3, max_size=3))
 def test_applied_plan_yields_what_a_fresh_start_yields(
     hosts: Hosts, history: list[Variables], facts: list[Facts]
 ) -> None:
@@ -111,7 +81,7 @@ def test_applied_plan_yields_what_a_fresh_start_yields(
 
 
 @engine_settings
-@given(history=histories.histories(), before=FACTS, after=FACTS)
+@given(history=histories.histories(), before=histories.FACTS, after=histories.FACTS)
 def test_nothing_is_restarted_where_a_reload_would_do(
     hosts: Hosts, history: list[Variables], before: Facts, after: Facts
 ) -> None:
@@ -133,7 +103,7 @@ def test_nothing_is_restarted_where_a_reload_would_do(
 
 
 @engine_settings
-@given(history=histories.histories(), before=FACTS, after=FACTS, portion=st.floats(0, 1))
+@given(history=histories.histories(), before=histories.FACTS, after=histories.FACTS, portion=st.floats(0, 1))
 def test_second_run_finishes_what_a_broken_one_began(
     hosts: Hosts, history: list[Variables], before: Facts, after: Facts, portion: float
 ) -> None:
@@ -156,7 +126,7 @@ def test_second_run_finishes_what_a_broken_one_began(
 
 def test_value_set_by_hand_at_the_console_is_seen_and_taken_back(hosts: Hosts) -> None:
     given = Pooler.from_variables(histories.PLAIN)
-    facts = Facts(histories.LEADERS[0], "/etc/pgbouncer/tls/server/01", "/etc/pgbouncer/tls/client/01")
+    facts = Facts(histories.LEADERS[0], f"{TLS}/server/01", f"{TLS}/client/01")
     made = bundle.build(given, facts)
     for host in (hosts.changed, hosts.fresh):
         host.fresh(made, *given.consoles)
@@ -173,14 +143,6 @@ def test_value_set_by_hand_at_the_console_is_seen_and_taken_back(hosts: Hosts) -
         assert bool(todo.reload or todo.restart) == differs, name
         (instance,) = hosts.changed.instances.values()
         assert state(instance, fresh) == state(fresh, fresh), name
-
-
-def planned(host: Miniature, new: Pooler, facts: Facts) -> tuple[Bundle, Observed, Plan]:
-    """The host is read, and the way to its new state planned."""
-    made = bundle.build(new, facts)
-    seen = host.observed(new, made)
-    made = bundle.build(new, replace(facts, verifiers=seen.verifiers(), users=seen.users()))
-    return made, host.observed(new, made), plan(new, made, host.observed(new, made))
 
 
 def alike(changed: Instance, fresh: Instance, wanted: Pooler) -> bool:

@@ -1,0 +1,428 @@
+"""Users against PgBouncer itself with a PostgreSQL behind it: who is out, who is in, and whom nobody disturbs.
+
+Some tests show what an engine does after a RELOAD alone: the reasons for the further steps of a plan.
+"""
+
+from __future__ import annotations
+
+import secrets
+import select
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import psycopg
+import pytest
+from psycopg import pq
+from psycopg.pq.abc import PGconn
+
+from pooler import bundle, scram
+from pooler.bundle import RUNTIME, Facts
+from pooler.model import Pooler
+from pooler.plan import Effect, Plan
+from pooler.server import Server
+from tests.engine import histories, trial
+from tests.engine.histories import Variables
+from tests.engine.miniature import TLS, Instance, Miniature, certified, miniature, planned
+
+Session = psycopg.Connection[tuple[object, ...]]
+
+SOCKET = "/run/postgresql"
+ROLES = ("alice", "bob", "svc", "other")
+DATABASE: Variables = {"name": "app", "dbname": "postgres"}
+BY_PASSWORD = ["local all all scram-sha-256"]
+TRUSTING = ["local all all trust"]
+FACTS = Facts(Server(SOCKET), f"{TLS}/server/01", f"{TLS}/client/01")
+CONSOLE = 50001
+
+
+@dataclass
+class Tier:
+    """A host with one instance, the PostgreSQL behind it, and what PostgreSQL's roles log in with."""
+
+    host: Miniature
+    owner: Session
+    passwords: dict[str, str] = field(default_factory=dict)
+    verifiers: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def instance(self) -> Instance:
+        return self.host.instances[CONSOLE]
+
+    def starts(self, **variables: object) -> None:
+        self.host.fresh(bundle.build(inventory(**variables), FACTS), CONSOLE)
+
+    def becomes(self, facts: Facts = FACTS, **variables: object) -> Plan:
+        """A plan is made and carried out."""
+        made, _, todo = planned(self.host, inventory(**variables), facts)
+        self.host.apply(todo, made)
+        return todo
+
+    def reloads(self, **variables: object) -> None:
+        """The engine reads the new files: less than a plan would do."""
+        made = bundle.build(inventory(**variables), FACTS)
+        self.host.write(made.files)
+        self.host.switch(made.release)
+        self.host.reload(CONSOLE)
+
+    def users(self, *names: str) -> list[Variables]:
+        """Entries of the userlist, with the verifiers of PostgreSQL."""
+        return [{"name": name, "verifier": self.verifiers[name]} for name in names]
+
+    def rotate(self, role: str) -> str:
+        """The role gets a new password. Gives the old one."""
+        old, self.passwords[role] = self.passwords.get(role, ""), secrets.token_hex(8)
+        self.verifiers[role] = scram.verifier(self.passwords[role])
+        self.owner.execute(f"ALTER ROLE {role} LOGIN PASSWORD '{self.verifiers[role]}'".encode())
+        return old
+
+    def enter(self, user: str, database: str = "app", password: str | None = None) -> Session:
+        return psycopg.connect(
+            self.address(user, database, self.passwords[user] if password is None else password),
+            autocommit=True,
+            prepare_threshold=None,
+        )
+
+    def lets_in(self, user: str, database: str = "app", password: str | None = None) -> bool:
+        """Whether a user can log in and do something."""
+        try:
+            with self.enter(user, database, password) as session:
+                return alive(session)
+        except psycopg.OperationalError:
+            return False
+
+    def address(self, user: str, database: str, password: str) -> str:
+        place = self.host.path(f"{RUNTIME}/{CONSOLE}")
+        return f"host={place} port=6432 user={user} dbname={database} password={password} connect_timeout=10"
+
+    def states(self, user: str) -> list[str | None]:
+        return [row["state"] for row in self.instance.show("SOCKETS") if row["user"] == user and row["type"] == "C"]
+
+    def servers(self) -> list[str | None]:
+        """The server connections that are kept, by id."""
+        return [row["id"] for row in self.instance.show("SERVERS") if row["close_needed"] == "0"]
+
+
+def inventory(**variables: object) -> Pooler:
+    given = {"patroni": None, "server": SOCKET, "userlist_only": True, "databases": [DATABASE]}
+    return Pooler.from_variables(histories.PLAIN | given | variables)
+
+
+def alive(session: Session) -> bool:
+    try:
+        return session.execute("SELECT 1").fetchone() == (1,)
+    except psycopg.Error:
+        return False
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tier]:
+    place = tmp_path_factory.mktemp("postgresql")
+    with trial.postgresql(place) as owner, miniature(place) as host:
+        host.write(certified())
+        for role in ROLES:
+            owner.execute(f"CREATE ROLE {role}".encode())
+        owner.execute(b"CREATE DATABASE second")
+        yield Tier(host, owner)
+
+
+@pytest.fixture
+def tier(running: Tier) -> Tier:
+    for role in ROLES:
+        running.rotate(role)
+    return running
+
+
+# Users of the userlist
+
+
+def test_removed_user_is_out_at_once_and_nobody_else_notices(tier: Tier) -> None:
+    tier.starts(users=tier.users("alice", "bob"))
+    alice, bob = tier.enter("alice"), tier.enter("bob")
+    assert alive(alice)
+    assert alive(bob)
+    server = tier.servers()
+
+    tier.becomes(users=tier.users("bob"))
+
+    assert not alive(alice)
+    assert not tier.lets_in("alice")
+    assert alive(bob)
+    assert set(tier.servers()) <= set(server)
+
+
+def test_session_of_removed_user_outlives_reload_and_reconnect(tier: Tier) -> None:
+    tier.starts(users=tier.users("alice", "bob"))
+    session = tier.enter("alice")
+    assert alive(session)
+    server = tier.servers()
+
+    tier.reloads(users=tier.users("bob"))
+    tier.instance.ask("RECONNECT")
+
+    assert not tier.lets_in("alice")
+    assert alive(session)
+    assert not set(server) & set(tier.servers())
+
+
+def test_login_that_began_before_its_user_was_removed_is_finished(tier: Tier) -> None:
+    """KILL_CLIENT does not find it meanwhile, and a rule against the user comes too late as well."""
+    tier.starts(users=tier.users("alice", "bob"))
+    login = begun(tier.address("alice", "app", tier.passwords["alice"]))
+    assert tier.states("alice") == ["cl_login"]
+
+    tier.reloads(users=tier.users("bob"), hba=["local all alice reject", "local all all scram-sha-256"])
+
+    (number,) = [row["id"] for row in tier.instance.show("SOCKETS") if row["user"] == "alice"]
+    with pytest.raises(psycopg.errors.ProtocolViolation, match="client not found"):
+        tier.instance.ask(f"KILL_CLIENT {number}")
+    session = finished(login)
+    assert alive(session)
+    assert [row["id"] for row in tier.instance.show("CLIENTS") if row["user"] == "alice"] == [number]
+    tier.instance.ask(f"KILL_CLIENT {number}")
+    assert not alive(session)
+
+
+def test_removed_user_is_in_again_when_listed_again(tier: Tier) -> None:
+    tier.starts(users=tier.users("alice", "bob"))
+    tier.becomes(users=tier.users("bob"))
+
+    tier.becomes(users=tier.users("alice", "bob"))
+
+    assert tier.lets_in("alice")
+
+
+def test_changed_password_is_in_force_at_once_and_sessions_of_the_old_one_end(tier: Tier) -> None:
+    tier.starts(users=tier.users("alice", "bob"))
+    alice, bob = tier.enter("alice"), tier.enter("bob")
+    assert alive(alice)
+    assert alive(bob)
+    old = tier.rotate("alice")
+
+    tier.becomes(users=tier.users("alice", "bob"))
+
+    assert not tier.lets_in("alice", password=old)
+    assert tier.lets_in("alice")
+    assert not alive(alice)
+    assert alive(bob)
+
+
+def test_wrong_password_first_locks_nobody_out(tier: Tier) -> None:
+    tier.starts(users=tier.users("alice"))
+
+    assert not tier.lets_in("alice", password="wrong")
+
+    assert tier.lets_in("alice")
+
+
+def test_removed_user_stays_out_where_a_rule_asks_for_no_password(tier: Tier) -> None:
+    """The engine never forgets a name, so that `trust` goes on meaning a removed user, too."""
+    forced: Variables = {"name": "shared", "dbname": "postgres", "user": "svc", "password": tier.passwords["svc"]}
+    tier.starts(users=tier.users("alice", "bob"), databases=[forced], hba=TRUSTING)
+    assert tier.lets_in("alice", "shared")
+
+    tier.becomes(users=tier.users("bob"), databases=[forced], hba=TRUSTING)
+
+    assert not tier.lets_in("alice", "shared")
+    assert tier.lets_in("bob", "shared")
+
+
+def test_user_who_leaves_the_userlist_for_auth_query_gets_in(tier: Tier) -> None:
+    """The engine asks PostgreSQL only of users that it has never read of in a userlist."""
+    tier.owner.execute(b"DROP SCHEMA IF EXISTS pgbouncer CASCADE; CREATE SCHEMA pgbouncer")
+    tier.owner.execute(
+        b"CREATE FUNCTION pgbouncer.get_auth(name text) RETURNS TABLE (username text, password text) LANGUAGE sql "
+        b"SECURITY DEFINER AS 'SELECT rolname::text, rolpassword FROM pg_authid WHERE rolname = name'"
+    )
+    tier.owner.execute(b"GRANT USAGE ON SCHEMA pgbouncer TO PUBLIC")
+    asking: Variables = {
+        "userlist_only": False,
+        "auth_query": {"role": "other"},
+        "hba": ["local all all scram-sha-256"],
+    }
+    # An auth user of the userlist needs the password itself; the engine has only a verifier until he has logged in.
+    tier.starts(users=tier.users("alice", "other"), **asking)
+    assert tier.lets_in("other", "pgbouncer_auth")
+    assert tier.lets_in("alice")
+    assert tier.lets_in("bob")
+
+    tier.becomes(users=tier.users("other"), **asking)
+
+    assert tier.lets_in("other", "pgbouncer_auth")
+    assert tier.lets_in("alice")
+
+
+# Seats at the console
+
+
+@pytest.mark.parametrize("seat", [None, "stats"])
+def test_former_admin_can_command_nothing_more(tier: Tier, seat: str | None) -> None:
+    (ops,) = tier.users("alice")
+    tier.starts(users=[ops | {"console": "admin"}, *tier.users("bob")])
+    console, bob = tier.enter("alice", "pgbouncer"), tier.enter("bob")
+    assert alive(bob)
+    console.execute("RELOAD")
+
+    tier.becomes(users=[ops | {"console": seat}, *tier.users("bob")])
+
+    with pytest.raises(psycopg.Error):
+        console.execute("RELOAD")
+    assert alive(bob)
+
+
+def test_open_console_of_a_former_admin_outlives_a_reload(tier: Tier) -> None:
+    (ops,) = tier.users("alice")
+    tier.starts(users=[ops | {"console": "admin"}])
+    console = tier.enter("alice", "pgbouncer")
+
+    tier.reloads(users=[])
+
+    console.execute("RELOAD")
+    assert ("alice", "pgbouncer") in [(row["user"], row["database"]) for row in tier.instance.show("CLIENTS")]
+
+
+# What a user or a database has of its own
+
+
+def test_settings_taken_from_a_user_are_no_longer_in_force(tier: Tier) -> None:
+    """SHOW USERS tells nothing of timeouts. As long as another user has one, the engine looks at those of all."""
+    (alice,), other = tier.users("alice"), {"name": "bob", "query_timeout": 60}
+    tier.starts(users=[alice | {"query_timeout": 1}, other])
+    with pytest.raises(psycopg.OperationalError, match="query timeout"):
+        tier.enter("alice").execute("SELECT pg_sleep(30)")
+
+    tier.becomes(users=[alice, other])
+
+    tier.enter("alice").execute("SELECT pg_sleep(1.7)")
+
+
+def test_changed_forced_user_has_settings_of_their_own(tier: Tier) -> None:
+    def databases(user: str) -> list[Variables]:
+        return [DATABASE | {"user": user, "password": tier.passwords[user]}]
+
+    users = [*tier.users("bob"), {"name": "svc", "pool_mode": "session"}, {"name": "other", "pool_mode": "transaction"}]
+    tier.starts(users=users, databases=databases("svc"), hba=TRUSTING)
+    assert tier.lets_in("bob")
+
+    tier.becomes(users=users, databases=databases("other"), hba=TRUSTING)
+
+    with tier.enter("bob") as session:
+        assert session.execute("SELECT current_user").fetchone() == ("other",)
+        pools = [(row["user"], row["pool_mode"]) for row in tier.instance.show("POOLS") if row["database"] == "app"]
+    assert pools == [("other", "transaction")]
+
+
+def test_changed_password_of_a_database_reaches_every_server_connection(tier: Tier) -> None:
+    def databases() -> list[Variables]:
+        return [DATABASE | {"user": "svc", "password": tier.passwords["svc"]}]
+
+    tier.starts(users=tier.users("bob"), databases=databases(), hba=TRUSTING)
+    session = tier.enter("bob")
+    assert alive(session)
+    old = tier.servers()
+    tier.rotate("svc")
+
+    todo = tier.becomes(users=tier.users("bob"), databases=databases(), hba=TRUSTING)
+
+    assert todo.effect == Effect.RECYCLE
+    assert alive(session)
+    assert not set(old) & set(tier.servers())
+
+
+def test_changed_time_zone_of_a_database_reaches_new_clients(tier: Tier) -> None:
+    tier.starts(users=tier.users("alice"))
+    session = tier.enter("alice")
+    assert alive(session)
+
+    tier.becomes(users=tier.users("alice"), databases=[DATABASE | {"timezone": "Asia/Tokyo"}])
+
+    assert tier.enter("alice").execute("SHOW TimeZone").fetchone() == ("Asia/Tokyo",)
+    assert alive(session)
+
+
+CHANGES: dict[str, Variables] = {
+    **{
+        key: {"databases": [DATABASE | {key: value}]}
+        for key, value in {
+            "host": f"{SOCKET},{SOCKET}",
+            "dbname": "second",
+            "load_balance_hosts": "disable",
+            "connect_query": "SET work_mem = '7MB'",
+            "auth_query": "SELECT 1, 2",
+            "auth_dbname": "app",
+            "auth_user": "bob",
+            "application_name": "us",
+            "client_encoding": "LATIN1",
+            "datestyle": "German",
+            "timezone": "Asia/Tokyo",
+            "pool_size": 7,
+            "min_pool_size": 1,
+            "reserve_pool_size": 2,
+            "pool_mode": "statement",
+            "max_db_connections": 50,
+            "max_db_client_connections": 90,
+            "server_lifetime": 60,
+        }.items()
+    },
+    **{
+        name: {"settings": {name: value}}
+        for name, value in {
+            "server_tls_sslmode": "require",
+            "server_tls_protocols": "tlsv1.3",
+            "server_tls_ciphers": "HIGH",
+            "client_tls_protocols": "tlsv1.3",
+            "server_lifetime": 100,
+            "server_reset_query": "",
+            "default_pool_size": 3,
+            "tcp_keepidle": 9,
+        }.items()
+    },
+    "hba": {"hba": BY_PASSWORD},
+    "leaf shown to clients": {"facts": Facts(Server(SOCKET), f"{TLS}/server/02", f"{TLS}/client/01")},
+    "leaf shown to PostgreSQL": {"facts": Facts(Server(SOCKET), f"{TLS}/server/01", f"{TLS}/client/02")},
+    "leader": {"facts": Facts(Server(SOCKET + "/"), f"{TLS}/server/01", f"{TLS}/client/01")},
+}
+
+
+@pytest.mark.parametrize("what", CHANGES)
+def test_server_connections_are_replaced_exactly_when_the_plan_says_so(tier: Tier, what: str) -> None:
+    tier.starts(users=tier.users("alice"))
+    session = tier.enter("alice")
+    assert alive(session)
+    server = tier.servers()
+
+    todo = tier.becomes(users=tier.users("alice"), **CHANGES[what])
+
+    replaced = not set(server) & set(tier.servers())
+    assert todo.effect == (Effect.RECYCLE if replaced else Effect.RELOAD)
+    assert alive(session)
+
+
+def begun(address: str) -> PGconn:
+    """A login by SCRAM up to the server's challenge, which waits for an answer."""
+    login = pq.PGconn.connect_start(address.encode())
+    # The startup packet goes out, the kinds of authentication come in, the first message goes out, the challenge comes.
+    status: int = pq.PollingStatus.WRITING
+    came_in = 0
+    while came_in < 2:
+        ready(login, status)
+        came_in += status == pq.PollingStatus.READING
+        if came_in < 2:
+            status = login.connect_poll()
+    return login
+
+
+def finished(login: PGconn) -> Session:
+    status = login.connect_poll()
+    while status not in (pq.PollingStatus.OK, pq.PollingStatus.FAILED):
+        ready(login, status)
+        status = login.connect_poll()
+    assert status == pq.PollingStatus.OK, login.get_error_message()
+    session = psycopg.Connection[tuple[object, ...]](login)
+    session.autocommit = True
+    return session
+
+
+def ready(login: PGconn, status: int) -> None:
+    """Wait until the socket can be read or written."""
+    reading = status == pq.PollingStatus.READING
+    select.select([login.socket] if reading else [], [] if reading else [login.socket], [])
