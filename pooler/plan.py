@@ -169,13 +169,20 @@ _AT_LOGIN = ("password", "application_name", "client_encoding", "datestyle", "ti
 
 
 def _stale_databases(databases: dict[str, dict[str, str]], observed: Observed) -> tuple[str, ...]:
-    """Databases whose server connections were made with what is no longer so, and which the engine would keep."""
+    """Databases whose server connections were made with what is no longer so, and which the engine would keep.
+
+    The entry `*` stands for databases whose names nobody knows; it is answered with all of them.
+    """
     found = observed.databases()
-    return tuple(
+    stale = tuple(
         name
         for name, entry in sorted(databases.items())
         if name in found and any(entry.get(key) != found[name].get(key) for key in _AT_LOGIN)
     )
+    if "*" not in stale:
+        return stale
+    shown = {name for instance in observed.instances.values() for name in instance.databases}
+    return tuple(sorted((set(databases) | shown) - {"*", "pgbouncer"}))
 
 
 def _stale_users(bundle: Bundle, observed: Observed) -> tuple[str, ...]:

@@ -239,6 +239,18 @@ def test_server_connections_made_with_an_old_password_are_replaced() -> None:
     assert (todo.effect, todo.reconnect) == (Effect.RECYCLE, ("app",))
 
 
+def test_a_changed_star_replaces_the_server_connections_of_what_it_has_made() -> None:
+    before = pooler(databases=[{"name": "*"}])
+    after = pooler(databases=[{"name": "*", "timezone": "UTC"}])
+    observed = converged(before, bundle.build(before, FACTS))
+    made = {"found": {"name": "found"}}
+    instances = {
+        console: replace(each, databases=dict(each.databases) | made) for console, each in observed.instances.items()
+    }
+    todo = plan(after, bundle.build(after, FACTS), replace(observed, instances=instances))
+    assert todo.reconnect == ("found", "pgbouncer_auth")
+
+
 def test_a_dead_instance_is_started_and_its_neighbour_left_alone() -> None:
     wanted = pooler()
     made = bundle.build(wanted, FACTS)
