@@ -91,9 +91,13 @@ def test_nothing_is_restarted_where_a_reload_would_do(
     if not todo.restart or any(seen.instances[console].unit_digest != made.unit_digest for console in todo.restart):
         event("no restart, or a new unit")
         return
+    before_it, after_it = forced_users(old), forced_users(new)
+    if any(before_it[name] != after_it[name] for name in before_it.keys() & after_it.keys()):
+        event("another forced user")  # the engine would go by the settings of the former, and show it nowhere
+        return
     event("a restart of an unchanged unit")
 
-    hosts.changed.apply(replace(todo, restart=(), reload=new.consoles), made)
+    hosts.changed.apply(replace(todo, restart=(), reload=(*todo.reload, *todo.restart)), made)
 
     hosts.fresh.fresh(made, *new.consoles)
     for console in todo.restart:
@@ -143,6 +147,10 @@ def test_value_set_by_hand_at_the_console_is_seen_and_taken_back(hosts: Hosts) -
         assert bool(todo.reload or todo.restart) == differs, name
         (instance,) = hosts.changed.instances.values()
         assert state(instance, fresh) == state(fresh, fresh), name
+
+
+def forced_users(wanted: Pooler) -> dict[str, str]:
+    return {entry.name: entry.settings["user"] for entry in wanted.databases if "user" in entry.settings}
 
 
 def alike(changed: Instance, fresh: Instance, wanted: Pooler) -> bool:
