@@ -16,6 +16,8 @@ RELEASES = f"{CONFIGURATION}/releases"
 CURRENT = f"{CONFIGURATION}/current"
 DATABASES = f"{CONFIGURATION}/databases/databases.ini"
 RUNTIME = "/run/pgbouncer"
+ANY_DATABASE = "-any"
+"""Ends the name of a release whose databases have an entry `*`."""
 
 DEFAULTS = {
     "pool_mode": "transaction",
@@ -80,6 +82,8 @@ def build(pooler: Pooler, facts: Facts) -> Bundle:
     # tells which databases it has read.
     databases = File("", _hosts(pooler, None).encode())
     release = _digest((*_release(pooler, facts, secrets, "0" * 16), databases))
+    if any(database.name == "*" for database in pooler.databases):
+        release += ANY_DATABASE
     unit_files = units.render(pooler)
     return Bundle(
         release=release,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from . import ini, settings, userlist
-from .bundle import RELEASES, Bundle
+from .bundle import ANY_DATABASE, RELEASES, Bundle
 from .files import File
 from .model import Pooler
 from .observed import Instance, Observed, admins_of
@@ -98,6 +98,8 @@ def plan(pooler: Pooler, bundle: Bundle, observed: Observed) -> Plan:
 
     # The kernel shares a port among sockets of one uid only: systemd's are root's, the engine's are not.
     together = bool(observed.instances) and (SOCKET in observed.files) != (SOCKET in unit_paths)
+    expel = _stale_users(bundle, observed)
+    named = _still_known(pooler, bundle, observed)
     reload, start, restart = [], [], []
     for console in pooler.consoles:
         instance = observed.instances.get(console)
@@ -109,8 +111,10 @@ def plan(pooler: Pooler, bundle: Bundle, observed: Observed) -> Plan:
         if bundle.databases in write and not any(change.effect >= Effect.RELOAD for change in found):
             # SHOW DATABASES tells neither of an entry `*` nor of every key.
             found = (*found, Change("databases", Effect.RELOAD, "differ from their file", console))
-        if "*" not in databases and _has_star(observed, bundle):
+        if "*" not in databases and _any_database(instance):
             found = (*found, Change("databases", Effect.ROLLING_RESTART, "are no longer made as clients ask", console))
+        if named:
+            found = (*found, Change(f"user {named}", Effect.ROLLING_RESTART, "is forgotten by a restart only", console))
         if together:
             found = (*found, Change("who opens the port", Effect.DISRUPTIVE, "changes", console))
         changes += found
@@ -119,8 +123,13 @@ def plan(pooler: Pooler, bundle: Bundle, observed: Observed) -> Plan:
             restart.append(console)
         elif effect >= Effect.RELOAD:
             reload.append(console)
-    reconnect, expel = _stale_databases(databases, observed), _stale_users(bundle, observed)
-    changes += [Change(f"database {name}", Effect.RECYCLE, "gets new server connections") for name in reconnect]
+    if expel:
+        # Who goes is out before the first instance is drained. A process with an entry `*` says so by the files it has
+        # read, and would say it no longer.
+        reload += [console for console in restart if not _any_database(observed.instances[console])]
+    reconnect = _stale_databases(databases, observed, _AT_LOGIN)
+    recycled = sorted({*reconnect, *_stale_databases(databases, observed, _RECYCLED)})
+    changes += [Change(f"database {name}", Effect.RECYCLE, "gets new server connections") for name in recycled]
     changes += [Change(f"user {name}", Effect.RELOAD, "is out at once, sessions included") for name in expel]
     remove = tuple(sorted(set(observed.instances) - set(pooler.consoles)))
     changes += [Change("the process", Effect.ROLLING_RESTART, "is more than wanted", console) for console in remove]
@@ -168,21 +177,25 @@ _AT_LOGIN = ("password", "application_name", "client_encoding", "datestyle", "ti
 """Keys of a connect string that server connections take when they are made, and a RELOAD does not replace."""
 
 
-def _stale_databases(databases: dict[str, dict[str, str]], observed: Observed) -> tuple[str, ...]:
-    """Databases whose server connections were made with what is no longer so, and which the engine would keep.
+_RECYCLED = ("host", "port", "dbname", "load_balance_hosts", "connect_query", "auth_query", "auth_dbname")
+"""Keys of a connect string whose change makes the engine replace server connections by itself (PgBouncer 1.24.1)."""
 
-    The entry `*` stands for databases whose names nobody knows; it is answered with all of them.
-    """
+_RECYCLING = tuple(
+    f"server_tls_{name}" for name in ("sslmode", "protocols", "ciphers", "cert_file", "key_file", "ca_file")
+)
+"""Settings of which the same is true, for all databases."""
+
+
+def _stale_databases(
+    databases: dict[str, dict[str, str]], observed: Observed, keys: tuple[str, ...]
+) -> tuple[str, ...]:
+    """Databases that differ from the file in force in one of these keys; `*` the engine sees to by itself."""
     found = observed.databases()
-    stale = tuple(
+    return tuple(
         name
         for name, entry in sorted(databases.items())
-        if name in found and any(entry.get(key) != found[name].get(key) for key in _AT_LOGIN)
+        if name != "*" and name in found and any(entry.get(key) != found[name].get(key) for key in keys)
     )
-    if "*" not in stale:
-        return stale
-    shown = {name for instance in observed.instances.values() for name in instance.databases}
-    return tuple(sorted((set(databases) | shown) - {"*", "pgbouncer"}))
 
 
 def _stale_users(bundle: Bundle, observed: Observed) -> tuple[str, ...]:
@@ -194,10 +207,17 @@ def _stale_users(bundle: Bundle, observed: Observed) -> tuple[str, ...]:
     return tuple(sorted(stale | (observed.admins() - admins)))
 
 
-def _has_star(observed: Observed, bundle: Bundle) -> bool:
-    """Whether the file in force has an entry `*`, which the engine keeps through every RELOAD."""
-    found = observed.files.get(bundle.databases.path)
-    return found is not None and any(line.startswith(b"*") for line in found.content.splitlines())
+def _still_known(pooler: Pooler, bundle: Bundle, observed: Observed) -> str:
+    """A user who left the userlist, where a rule asks for no password: the engine knows his name until it ends."""
+    if not any(rule.method in ("trust", "cert", "peer") for rule in pooler.rules):
+        return ""
+    (text,) = (file.content.decode() for file in bundle.release_files if file.secret)
+    return next(iter(sorted(set(observed.verifiers()) - set(userlist.parse(text)))), "")
+
+
+def _any_database(instance: Instance) -> bool:
+    """Whether a process has an entry `*`, by the name of the release it has read; it keeps it through every RELOAD."""
+    return instance.config.get("auth_file", "").rpartition("/")[0].endswith(ANY_DATABASE)
 
 
 def _without_hosts(databases: bytes) -> dict[str, dict[str, str]]:
@@ -272,7 +292,8 @@ def config_changes(instance: Instance, wanted: ini.Ini, databases: dict[str, dic
         elif name not in wanted.pgbouncer and settings.get("pgbouncer", name).default is None:
             yield Change(name, Effect.ROLLING_RESTART, f"{shown!r} is taken back, which a RELOAD does not do", number)
         elif settings.get("pgbouncer", name).reloadable:
-            yield Change(name, Effect.RELOAD, f"{shown!r} becomes {text!r}", number)
+            effect = Effect.RECYCLE if name in _RECYCLING else Effect.RELOAD
+            yield Change(name, effect, f"{shown!r} becomes {text!r}", number)
         else:
             yield Change(name, Effect.ROLLING_RESTART, f"{shown!r} becomes {text!r}, read at start only", number)
     for name in sorted(set(databases) - {"*"}):

@@ -207,16 +207,16 @@ expel() {{  # the sessions of a user end; logins that began before the RELOAD ar
   section "step expel $1 $2"
   begun=$(sessions "$1" "$2" cl_login); ends=$(($(date +%s) + 70))
   while :; do
+    left=
+    for id in $(sessions "$1" "$2" cl_login); do case " $begun " in *" $id "*) left=$id;; esac; done
     for id in $(sessions "$1" "$2" cl_active) $(sessions "$1" "$2" cl_waiting); do
       console "$1" "KILL_CLIENT $id" 2>/dev/null || :
     done
-    left=
-    for id in $(sessions "$1" "$2" cl_login); do case " $begun " in *" $id "*) left=$id;; esac; done
     [ -n "$left" ] && [ "$(date +%s)" -lt $ends ] || break
     sleep 0.2
   done
 }}
-sessions() {{  # console, user, state: the ids on one line
+sessions() {{  # console, user, state: the ids on one line, those of our own consoles left out
   podman exec "pgbouncer-$1" psql -X -q -A -F "$separator" -P footer=off -h "{RUNTIME}/$1" -p @PORT@ -U pgbouncer \
     -d pgbouncer -c 'SHOW SOCKETS' > sockets
   (
@@ -227,10 +227,13 @@ sessions() {{  # console, user, state: the ids on one line
         columns=$#; at=0
         for name in "$@"; do
           at=$((at + 1))
-          case $name in user) user_at=$at;; state) state_at=$at;; id) id_at=$at;; esac
+          case $name in
+            user) user_at=$at;; state) state_at=$at;; id) id_at=$at;; database) database_at=$at;; addr) addr_at=$at;;
+          esac
         done
       else
-        eval "user=\\${{$user_at}} state=\\${{$state_at}} id=\\${{$id_at}}"
+        eval "user=\\${{$user_at}} state=\\${{$state_at}} id=\\${{$id_at}} place=\\${{$database_at}}/\\${{$addr_at}}"
+        case $user/$place in pgbouncer/pgbouncer/unix*) continue;; esac
         [ "$user" = "$wanted_user" ] && [ "$state" = "$wanted_state" ] && ids="$ids $id"
       fi
     done < sockets

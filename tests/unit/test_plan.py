@@ -96,7 +96,7 @@ def test_databases_that_were_written_and_not_read_are_read_by_the_next_run() -> 
     assert todo.write == ()
 
 
-@pytest.mark.parametrize("entry", [{"name": "*"}, {"name": "app", "pool_size": 20, "connect_query": "select 1"}])
+@pytest.mark.parametrize("entry", [{"name": "*"}, {"name": "app", "pool_size": 20, "server_lifetime": 60}])
 def test_what_show_databases_does_not_show_is_a_reload_too(entry: dict[str, Any]) -> None:
     entries = [{"name": "app", "pool_size": 20}, entry] if entry["name"] == "*" else [entry]
     todo = changed(pooler(), pooler(databases=entries))
@@ -123,9 +123,9 @@ def test_another_image_restarts() -> None:
     assert todo.restart == (50001, 50002)
 
 
-def test_a_new_leader_is_a_reload() -> None:
+def test_a_new_leader_replaces_server_connections() -> None:
     todo = changed(pooler(), pooler(), replace(FACTS, leader=Server("10.0.0.2")))
-    assert todo.effect == Effect.RELOAD
+    assert todo.effect == Effect.RECYCLE
     assert [file.path for file in todo.write] == [bundle.DATABASES]
 
 
@@ -239,16 +239,15 @@ def test_server_connections_made_with_an_old_password_are_replaced() -> None:
     assert (todo.effect, todo.reconnect) == (Effect.RECYCLE, ("app",))
 
 
-def test_a_changed_star_replaces_the_server_connections_of_what_it_has_made() -> None:
-    before = pooler(databases=[{"name": "*"}])
-    after = pooler(databases=[{"name": "*", "timezone": "UTC"}])
-    observed = converged(before, bundle.build(before, FACTS))
-    made = {"found": {"name": "found"}}
-    instances = {
-        console: replace(each, databases=dict(each.databases) | made) for console, each in observed.instances.items()
-    }
-    todo = plan(after, bundle.build(after, FACTS), replace(observed, instances=instances))
-    assert todo.reconnect == ("found", "pgbouncer_auth")
+def test_who_leaves_the_userlist_is_forgotten_by_a_restart_where_a_rule_asks_for_no_password() -> None:
+    before = pooler(users=[{"name": "a", "password": "x"}], hba=["local all all trust"])
+    assert changed(before, pooler(hba=["local all all trust"])).effect == Effect.ROLLING_RESTART
+
+
+def test_who_goes_is_out_before_the_first_instance_is_drained() -> None:
+    before = pooler(users=[{"name": "a", "password": "x"}])
+    todo = changed(before, pooler(settings={"pkt_buf": 8192}))
+    assert (todo.restart, todo.reload, todo.expel) == ((50001, 50002), (50001, 50002), ("a",))
 
 
 def test_a_dead_instance_is_started_and_its_neighbour_left_alone() -> None:
