@@ -370,7 +370,6 @@ def _figures(what: str, row: Row, outcomes: Sequence[Outcome]) -> list[Figure]:
             f"of {sum(len(o.report.closed) for o in outcomes)} closed",
             goal(0),
         ),
-        Figure(f"{what}: longest stall", stall, "s"),
     ]
     if row.newcomers:
         figures.insert(
@@ -382,6 +381,7 @@ def _figures(what: str, row: Row, outcomes: Sequence[Outcome]) -> list[Figure]:
                 goal(0),
             ),
         )
+        figures.append(Figure(f"{what}: longest stall", stall, "s"))
     if not row.plain:
         wrong = sum(len(o.wrong) for o in outcomes)
         figures.append(Figure(f"{what}: plays that ended otherwise than they should", wrong, "", 0))
