@@ -130,7 +130,10 @@ def plan(pooler: Pooler, bundle: Bundle, observed: Observed) -> Plan:
     reconnect = _stale_databases(databases, observed, _AT_LOGIN)
     recycled = sorted({*reconnect, *_stale_databases(databases, observed, _RECYCLED)})
     changes += [Change(f"database {name}", Effect.RECYCLE, "gets new server connections") for name in recycled]
-    changes += [Change(f"user {name}", Effect.RELOAD, "is out at once, sessions included") for name in expel]
+    out = "is out at once, sessions included"
+    if pooler.auth_query:
+        out += "; after a restart auth_query lets him in, if PostgreSQL does"
+    changes += [Change(f"user {name}", Effect.RELOAD, out) for name in expel]
     remove = tuple(sorted(set(observed.instances) - set(pooler.consoles)))
     changes += [Change("the process", Effect.ROLLING_RESTART, "is more than wanted", console) for console in remove]
     changes += [Change(path, Effect.NONE, "is written") for path in _written(write, observed)]
