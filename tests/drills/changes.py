@@ -322,7 +322,7 @@ _ROWS: Mapping[str, Sequence[Row]] = {
     "socket": (Row("200 reloads", _reloads(20, 180)), *_OURS, *_PLAIN),
     "engine": (*_OURS, *_PLAIN),
 }
-_SHORT = (Row("10 reloads", _reloads(5, 5)), Row("rolling restart of 2", _rolling_restart))
+_SHORT = (Row("6 reloads", _reloads(5, 1)), Row("rolling restart of 2", _rolling_restart))
 
 
 def _make_images(fleet: Fleet) -> None:
