@@ -91,6 +91,9 @@ def test_nothing_is_restarted_where_a_reload_would_do(
     if not todo.restart or any(seen.instances[console].unit_digest != made.unit_digest for console in todo.restart):
         event("no restart, or a new unit")
         return
+    if new.auth_query and any(rule.method == "trust" for rule in new.rules):
+        event("a rule that trusts, and auth_query")  # who has left the userlist: only a server could show it
+        return
     before_it, after_it = forced_users(old), forced_users(new)
     if any(before_it[name] != after_it[name] for name in before_it.keys() & after_it.keys()):
         event("another forced user")  # the engine would go by the settings of the former, and show it nowhere
@@ -158,26 +161,29 @@ def alike(changed: Instance, fresh: Instance, wanted: Pooler) -> bool:
 
 
 def served(instance: Instance, wanted: Pooler) -> dict[object, object]:
-    """What clients meet: how users are asked who they are, and what `*` makes of a database that nobody named."""
-    names = {database.name for database in wanted.databases}
+    """What clients meet: how users are asked who they are, and what `*` makes of a database that nobody named.
+
+    Nothing is asked to which the engine would need a server for an answer: an auth_query, a login without a question.
+    """
+    entries = {entry.name: entry.settings for entry in wanted.databases}
     answers: dict[object, object] = {"*": fallback(instance)}
-    if bool(answers["*"]) != ("*" in names):
+    if bool(answers["*"]) != ("*" in entries):
         return answers  # not as wanted, and who asks for NOWHERE may wait for a server
-    names -= {"*"}
-    for user, database in product(histories.USERS, sorted({*names, NOWHERE})):
-        if asked_without_a_server(wanted, user, database):
+    listed = {user.name for user in wanted.users if user.listed}
+    for user, database in product(histories.USERS, sorted({*entries, NOWHERE} - {"*"})):
+        entry = entries.get(database, entries.get("*", {}))
+        known_here = user in listed or (wanted.auth_query is None and "auth_user" not in entry)
+        if known_here and user != histories.TRUSTED:
             answers[user, database] = instance.trial.greet(user, database, source=None)
+    if method(wanted, histories.TRUSTED) == "trust" and (histories.TRUSTED in listed or wanted.auth_query is None):
+        answers["trusted"] = instance.trial.greet(histories.TRUSTED, "pgbouncer", source=None)
     return answers
 
 
-def asked_without_a_server(wanted: Pooler, user: str, database: str) -> bool:
-    """Whether the engine can answer at once: without an auth_query, and not by letting somebody into a database."""
-    entries = {entry.name: entry.settings for entry in wanted.databases}
-    entry = entries.get(database, entries.get("*"))
-    if entry is not None and user == histories.TRUSTED:
-        return False
-    listed = any(known.listed for known in wanted.users if known.name == user)
-    return listed or (wanted.auth_query is None and "auth_user" not in (entry or {}))
+def method(wanted: Pooler, user: str) -> str:
+    """By what a user without TLS is known in a database that no rule names."""
+    rules = (rule for rule in wanted.rules if rule.type == "local" and "all" in rule.databases)
+    return next((rule.method for rule in rules if {"all", user} & set(rule.users)), "")
 
 
 def state(instance: Instance, among: Instance) -> dict[str, list[Row]]:
