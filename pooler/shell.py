@@ -13,6 +13,9 @@ from .model import Pooler
 from .units import CONTAINER, LABEL, SOCKET, SYSCTL, TMPFILES
 
 COMMANDS = ("VERSION", "CONFIG", "DATABASES")
+PORT = f'port() {{ for socket in {RUNTIME}/$1/.s.PGSQL.*; do echo "${{socket##*.}}"; return; done; }}'
+"""A shell function: the port an instance serves, by its socket's name; the one it is to serve may be another."""
+
 _ALL_FILES = f"{CURRENT}/* {DATABASES} {CONTAINER} {SOCKET} {TMPFILES} {SYSCTL}"
 
 
@@ -41,56 +44,56 @@ containers=$(podman ps --no-trunc --filter 'name=^pgbouncer-[0-9]' \\
 printf '%s\\n' "$containers"
 any=${{containers%%|*}}
 section consoles
-[ -z "$any" ] || timeout 60 podman exec "$any" sh -c {shlex.quote(ask_consoles(pooler.port, COMMANDS))} - \\
+[ -z "$any" ] || timeout 60 podman exec "$any" sh -c {shlex.quote(ask_consoles(COMMANDS))} - \\
   $(printf '%s\\n' "$containers" | sed 's/|.*//; s/pgbouncer-//') 2>/dev/null || :
 section leader
 {_ask_leader(pooler)}
 """
 
 
-def ask(port: int, commands: Sequence[str]) -> str:
+def ask(commands: Sequence[str]) -> str:
     """Ask all running instances these SHOW commands; the answer is in section `consoles`."""
     return f"""
 any=$({_RUNNING} | head -n 1)
 section consoles
-[ -z "$any" ] || timeout 60 podman exec "$any" sh -c {shlex.quote(ask_consoles(port, commands))} - \\
+[ -z "$any" ] || timeout 60 podman exec "$any" sh -c {shlex.quote(ask_consoles(commands))} - \\
   $({_RUNNING} | sed 's/pgbouncer-//')
 """
 
 
-def tell(port: int, told: Mapping[int, Sequence[str]], undo: Sequence[str], timeout: int) -> str:
+def tell(told: Mapping[int, Sequence[str]], undo: Sequence[str], timeout: int) -> str:
     """Tell instances their statements, all at once; when one fails or takes longer, all of them get the undo.
 
     `timeout` is in seconds, for each instance. An admin who goes away does not take a PAUSE back, hence the undo.
     """
-    lines = ["failed="]
+    lines = [PORT, "failed="]
     for console, statements in told.items():
-        lines.append(f"timeout {timeout} {_psql(console, port, statements)} >/dev/null & told_{console}=$!")
+        lines.append(f"timeout {timeout} {_psql(console, statements)} >/dev/null & told_{console}=$!")
     lines += [f'wait $told_{console} || failed="$failed {console}"' for console in told]
     lines.append('if [ -n "$failed" ]; then')
     if undo:
-        lines += [f"  timeout 10 {_psql(console, port, undo)} >/dev/null 2>&1 || :" for console in told]
+        lines += [f"  timeout 10 {_psql(console, undo)} >/dev/null 2>&1 || :" for console in told]
     lines += [f'  echo "no answer within {timeout} s, or a refusal, from:$failed" >&2; exit 1', "fi"]
     return "\n".join(lines)
 
 
-def _psql(console: int, port: int, statements: Sequence[str]) -> str:
+def _psql(console: int, statements: Sequence[str]) -> str:
     commands = " ".join(f"-c {shlex.quote(statement)}" for statement in statements)
     return (
-        f"podman exec pgbouncer-{console} psql -X -q -v ON_ERROR_STOP=1 -h {RUNTIME}/{console} -p {port} "
-        f"-U pgbouncer -d pgbouncer {commands}"
+        f"podman exec pgbouncer-{console} psql -X -q -v ON_ERROR_STOP=1 -h {RUNTIME}/{console} "
+        f'-p "$(port {console})" -U pgbouncer -d pgbouncer {commands}'
     )
 
 
 _RUNNING = "podman ps --filter 'name=^pgbouncer-[0-9]' --format '{{.Names}}' | sort"
 
 
-def ask_consoles(port: int, commands: Sequence[str]) -> str:
+def ask_consoles(commands: Sequence[str]) -> str:
     """Runs in a container: every console through its unix socket, as the uid that needs no password."""
     asked = " ".join(f'-c "\\echo @ $console {name}" -c "SHOW {name}"' for name in commands)
     return (
-        'for console in "$@"; do PGCONNECT_TIMEOUT=3 timeout 10 '
-        f"psql -X -q --csv -h {RUNTIME}/$console -p {port} -U pgbouncer -d pgbouncer {asked}; done"
+        f'{PORT}\nfor console in "$@"; do PGCONNECT_TIMEOUT=3 timeout 10 '
+        f'psql -X -q --csv -h {RUNTIME}/$console -p "$(port "$console")" -U pgbouncer -d pgbouncer {asked}; done'
     )
 
 

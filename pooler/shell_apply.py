@@ -14,7 +14,7 @@ from .commands import quoted
 from .files import File
 from .model import Pooler
 from .plan import Plan
-from .shell import COMMANDS, ask_consoles, read
+from .shell import COMMANDS, PORT, ask_consoles, read
 from .units import CONTAINER, SOCKET, SYSCTL, TMPFILES
 
 _WANTS = "/etc/systemd/system/sockets.target.wants"
@@ -51,7 +51,7 @@ until podman exec {_TRIAL} psql -X -q -h {RUNTIME}/{console} -p {pooler.port} -U
   sleep 0.1
 done
 section consoles
-podman exec {_TRIAL} sh -c {shlex.quote(ask_consoles(pooler.port, COMMANDS))} - {console} 2>/dev/null
+podman exec {_TRIAL} sh -c {shlex.quote(ask_consoles(COMMANDS))} - {console} 2>/dev/null
 section words
 podman logs {_TRIAL} 2>&1 | grep -E ' (WARNING|ERROR|FATAL) ' || :
 podman rm --force --time 0 {_TRIAL} >/dev/null
@@ -164,7 +164,6 @@ def _units(pooler: Pooler) -> list[str]:
 
 def _functions(pooler: Pooler) -> str:
     values = {
-        "@PORT@": str(pooler.port),
         "@UID@": str(pooler.uid),
         "@IMAGE@": shlex.quote(pooler.image),
         "@DRAIN@": str(pooler.drain_timeout),
@@ -177,6 +176,7 @@ def _functions(pooler: Pooler) -> str:
 
 
 _FUNCTIONS = f"""
+{PORT}
 # What has begun is finished, also when nobody listens any more.
 trap '' PIPE HUP
 began=$(date +%s)
@@ -196,8 +196,8 @@ disable() {{
   rm -f "/etc/containers/systemd/pgbouncer@$1.container" "{_WANTS}/pgbouncer@$1.socket"
 }}
 console() {{
-  timeout 60 podman exec "pgbouncer-$1" psql -X -q -v ON_ERROR_STOP=1 -h "{RUNTIME}/$1" -p @PORT@ -U pgbouncer \\
-    -d pgbouncer -c "$2" >/dev/null
+  timeout 60 podman exec "pgbouncer-$1" psql -X -q -v ON_ERROR_STOP=1 -h "{RUNTIME}/$1" -p "$(port "$1")" \\
+    -U pgbouncer -d pgbouncer -c "$2" >/dev/null
 }}
 reload() {{
   section "step reload $1"
@@ -217,7 +217,7 @@ expel() {{  # the sessions of a user end; logins that began before the RELOAD ar
   done
 }}
 sessions() {{  # console, user, state: the ids on one line, those of our own consoles left out
-  podman exec "pgbouncer-$1" psql -X -q -A -F "$separator" -P footer=off -h "{RUNTIME}/$1" -p @PORT@ -U pgbouncer \
+  podman exec "pgbouncer-$1" psql -X -q -A -F "$separator" -P footer=off -h "{RUNTIME}/$1" -p "$(port "$1")" -U pgbouncer \
     -d pgbouncer -c 'SHOW SOCKETS' > sockets
   (
     set -f; IFS=$separator; columns=; ids=; wanted_user=$2; wanted_state=$3
@@ -286,13 +286,14 @@ drain() {{
   printf '[Service]\\nRestart=no\\n' > "/run/systemd/system/pgbouncer@$1.service.d/drain.conf"
   systemctl daemon-reload
   rm -f ask; mkfifo ask; : > said
-  podman exec -i "pgbouncer-$1" psql -X -q -A -t -h "{RUNTIME}/$1" -p @PORT@ -U pgbouncer -d pgbouncer \\
+  serving=$(port "$1")  # its socket is gone when it stops
+  podman exec -i "pgbouncer-$1" psql -X -q -A -t -h "{RUNTIME}/$1" -p "$serving" -U pgbouncer -d pgbouncer \\
     < ask >> said 2>&1 &
   session=$!; asked=0
   exec 8> ask
   if tell 'SHUTDOWN WAIT_FOR_CLIENTS'; then
     systemctl stop "pgbouncer@$1.socket" 2>/dev/null || :
-    release "$1"
+    release "$1" "$serving"
     leave "$1"
   fi
   exec 8>&-
@@ -334,6 +335,6 @@ release() {{  # podman's monitor holds the ports too; what queues there must mov
   [ -f {SOCKET} ] || return 0
   monitor=$(podman inspect --format '{{{{.State.ConmonPid}}}}' "pgbouncer-$1")
   podman run --rm --pull=never --pid=host --network=none --user 0:0 --read-only --cap-drop=all --cap-add=SYS_PTRACE \\
-    --security-opt=label=disable --entrypoint pooler @IMAGE@ release-port "$monitor" @PORT@
+    --security-opt=label=disable --entrypoint pooler @IMAGE@ release-port "$monitor" "$2"
 }}
 """

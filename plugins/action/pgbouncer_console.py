@@ -16,15 +16,15 @@ from ..plugin_utils.host import HostError
 class ActionModule(PoolerAction):
     def perform(self, arguments: dict[str, Any]) -> dict[str, Any]:
         command = _command(arguments)
-        host, port = self.host(), arguments["port"]
+        host = self.host()
         asked = commands.ASKED.get(command.verb, ("VERSION",))
-        answers = observed.consoles(host.read(shell.ask(port, asked)).text("consoles"))
+        answers = observed.consoles(host.read(shell.ask(asked)).text("consoles"))
         silent = [str(console) for console, answer in answers.items() if set(asked) - set(answer)]
         if silent or not answers:
             raise HostError(f"{host.name}: {'instance ' + ', '.join(silent) if silent else 'no instance'} answers")
         told = {console: said for console, answer in answers.items() if (said := commands.statements(command, answer))}
         if told and not self.check:
-            answer = host.apply(shell.tell(port, told, commands.undo(command), arguments["timeout"]))
+            answer = host.apply(shell.tell(told, commands.undo(command), arguments["timeout"]))
             if answer.failed:
                 raise HostError(f"{host.name}: {command.verb}: {answer.failed}")
         return {"changed": bool(told), "instances": [str(console) for console in told]}

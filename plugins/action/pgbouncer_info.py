@@ -17,6 +17,6 @@ class ActionModule(PoolerAction):
         strange = [command for command in commands if not command.replace("_", "").replace(" ", "").isalpha()]
         if strange:
             raise InvalidError([Problem("commands", f"{strange[0]!r} is not a SHOW command", "such as POOLS")])
-        answer = self.host().read(shell.ask(arguments["port"], commands))
+        answer = self.host().read(shell.ask(commands))
         rows = observed.consoles(answer.text("consoles"))
         return {"changed": False, "instances": {str(console): answers for console, answers in rows.items()}}

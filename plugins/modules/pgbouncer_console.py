@@ -27,10 +27,6 @@ options:
   user:
     description: The user whose sessions C(KILL_CLIENT) ends.
     type: str
-  port:
-    description: The port that clients use; it is part of the sockets' names.
-    type: int
-    default: 6432
   timeout:
     description: Seconds that an instance may take. C(PAUSE) waits for the transactions that run.
     type: int

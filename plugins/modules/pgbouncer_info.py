@@ -14,10 +14,6 @@ description:
 extends_documentation_fragment:
   - pgfleet.pooler.attributes.info
 options:
-  port:
-    description: The port that clients use; it is part of the sockets' names.
-    type: int
-    default: 6432
   commands:
     description: The SHOW commands to ask, without C(SHOW).
     type: list
