@@ -217,8 +217,8 @@ expel() {{  # the sessions of a user end; logins that began before the RELOAD ar
   done
 }}
 sessions() {{  # console, user, state: the ids on one line, those of our own consoles left out
-  podman exec "pgbouncer-$1" psql -X -q -A -F "$separator" -P footer=off -h "{RUNTIME}/$1" -p "$(port "$1")" -U pgbouncer \
-    -d pgbouncer -c 'SHOW SOCKETS' > sockets
+  podman exec "pgbouncer-$1" psql -X -q -A -F "$separator" -P footer=off -h "{RUNTIME}/$1" -p "$(port "$1")" \\
+    -U pgbouncer -d pgbouncer -c 'SHOW SOCKETS' > sockets
   (
     set -f; IFS=$separator; columns=; ids=; wanted_user=$2; wanted_state=$3
     while read -r line; do
