@@ -211,11 +211,11 @@ def _stale_users(bundle: Bundle, observed: Observed) -> tuple[str, ...]:
 
 
 def _still_known(pooler: Pooler, bundle: Bundle, observed: Observed) -> str:
-    """A user who left the userlist, where a rule asks for no password: the engine knows his name until it ends."""
-    if not any(rule.method in ("trust", "cert", "peer") for rule in pooler.rules):
-        return ""
+    """A user who left the userlist, where a rule lets him in without a password: the engine knows him until it ends."""
+    trusting = [set(rule.users) for rule in pooler.rules if rule.method in ("trust", "cert", "peer")]
     (text,) = (file.content.decode() for file in bundle.release_files if file.secret)
-    return next(iter(sorted(set(observed.verifiers()) - set(userlist.parse(text)))), "")
+    gone = sorted(set(observed.verifiers()) - set(userlist.parse(text)))
+    return next((name for name in gone for users in trusting if users & {"all", name}), "")
 
 
 def _any_database(instance: Instance) -> bool:

@@ -226,17 +226,6 @@ def test_removed_user_stays_out_where_a_rule_asks_for_no_password(tier: Tier) ->
     assert tier.lets_in("bob", "shared")
 
 
-def test_user_removed_earlier_stays_out_when_a_rule_begins_to_trust(tier: Tier) -> None:
-    forced: Variables = {"name": "shared", "dbname": "postgres", "user": "svc", "password": tier.passwords["svc"]}
-    tier.starts(users=tier.users("alice", "bob"), databases=[forced], hba=BY_PASSWORD)
-    tier.becomes(users=tier.users("bob"), databases=[forced], hba=BY_PASSWORD)
-
-    tier.becomes(users=tier.users("bob"), databases=[forced], hba=TRUSTING)
-
-    assert not tier.lets_in("alice", "shared")
-    assert tier.lets_in("bob", "shared")
-
-
 def test_user_who_leaves_the_userlist_stays_out_also_where_auth_query_would_let_him_in(tier: Tier) -> None:
     """The engine asks PostgreSQL only of users that it has never read of in a userlist, until it is restarted.
 
