@@ -181,15 +181,19 @@ _FUNCTIONS = f"""
 trap '' PIPE HUP
 began=$(date +%s)
 separator=$(printf '\\037')
-put() {{  # a file of the stream to its place, by one rename
+put() {{  # a file of the stream to its place, by one rename; what lies there already stays untouched
+  if [ -f "$1" ] && [ "$(stat -c '%a %u' "files$1")" = "$(stat -c '%a %u' "$1")" ] &&
+    [ "$(sha256sum < "files$1")" = "$(sha256sum < "$1")" ]; then return 0; fi
   (umask 022; mkdir -p "${{1%/*}}")
   cp -p "files$1" "$1.new" && sync "$1.new" && mv -T "$1.new" "$1"
 }}
 switch() {{
+  [ "$(readlink {CURRENT})" != "releases/$1" ] || return 0
   ln -sfn "releases/$1" {CURRENT}.new && mv -T {CURRENT}.new {CURRENT} && sync {CONFIGURATION}
 }}
 enable() {{
-  ln -sfn pgbouncer@.container "/etc/containers/systemd/pgbouncer@$1.container"
+  unit="/etc/containers/systemd/pgbouncer@$1.container"
+  [ "$(readlink "$unit")" = pgbouncer@.container ] || ln -sfn pgbouncer@.container "$unit"
   [ ! -f {SOCKET} ] || systemctl enable --quiet --no-reload "pgbouncer@$1.socket"
 }}
 disable() {{
