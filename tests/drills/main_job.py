@@ -59,13 +59,14 @@ def run(short: bool) -> list[Figure]:
         _play(paths, "pgfleet.pooler.site", variables)
         playbook = paths.directory / "pooler.yml"
         playbook.write_text(_PLAYBOOK)
-        figures = _role(paths, str(playbook), variables, rounds=1 if short else 5)
+        figures = _role(paths, str(playbook), variables, rounds=1 if short else 5, timed=not short)
     finally:
         life.down(lab.name)
     return figures if short else figures + _demo()
 
 
-def _role(paths: Paths, playbook: str, variables: Mapping[str, object], rounds: int) -> list[Figure]:
+def _role(paths: Paths, playbook: str, variables: Mapping[str, object], rounds: int, *, timed: bool) -> list[Figure]:
+    """Without `timed`, CPU and wall are shown and only the trips have goals: a test must not fail by a busy machine."""
     costs: dict[str, list[Cost]] = {"first converge": [], "no-op": [], "one pool size": []}
     for number in range(rounds):
         _play(paths, playbook, {**variables, "pgbouncer_state": "absent"})
@@ -78,6 +79,7 @@ def _role(paths: Paths, playbook: str, variables: Mapping[str, object], rounds: 
     figures = []
     for what, found in costs.items():
         trips, cpu = goals[what]
+        cpu = cpu if timed else None
         figures += [
             Figure(f"{what}: round trips", max(cost.trips for cost in found), "", trips, 2 if what != "no-op" else 1),
             Figure(
