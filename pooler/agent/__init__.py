@@ -1,1 +1,1 @@
-"""The daemon beside the instances: it points them at the leader, pauses them when there is none, and says how they are."""
+"""The daemon beside the instances: points them at the leader, pauses them when there is none, says how they are."""
