@@ -1,6 +1,7 @@
-"""`python -m pooler.drill`: settings as one line of JSON on standard input, then `mark WORDS` and `stop`.
+"""`python -m pooler.drill`: settings as one line of JSON on standard input, then `mark WORDS`, `again` and `stop`.
 
-Prints one line of JSON when every client is warm, and the report when it has stopped. The end of standard input is
+Prints one line of JSON when every client is warm, one for each `again` when every client has had a success since, and
+the report when it has stopped. The end of standard input is
 a stop as well, so that the load never outlives whoever started it.
 """
 
@@ -42,6 +43,8 @@ async def _listen(commands: asyncio.StreamReader, run: Run) -> None:
         command, _blank, words = line.partition(" ")
         if command == "mark":
             run.book.mark(words)
+        elif command == "again":
+            print(json.dumps({"again": await run.again()}), flush=True)
         elif command == "stop":
             break
     run.stop.set()

@@ -50,6 +50,7 @@ class Tally:
     stall: float = 0.0
     stall_ended: float = 0.0
     alone: float = 0.0
+    last_failure: float | None = None
 
     @property
     def failed(self) -> int:
@@ -68,6 +69,15 @@ class Closed:
     message: str
 
 
+@dataclass
+class Served:
+    """By one database server: how many transactions, and when the first and the last of them ended."""
+
+    count: int
+    first: float
+    last: float
+
+
 @dataclass(frozen=True)
 class Mark:
     at: float
@@ -75,7 +85,9 @@ class Mark:
 
 
 class Book:
-    """Clients tell it what befalls them. `began` is when it was opened, by its clock."""
+    """Clients tell it what befalls them. `began` is when it was opened, by its clock. `hit` are workers that saw an
+    error; `served` is by address of the database server, where workers ask for it.
+    """
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -83,6 +95,8 @@ class Book:
         self.tallies = {stream: Tally() for stream in Stream}
         self.closed: list[Closed] = []
         self.marks: list[Mark] = []
+        self.hit: set[int] = set()
+        self.served: dict[str, Served] = {}
         self._last: dict[Stream, float] = {}
         self._last_of: dict[tuple[Stream, int], float] = {}
 
@@ -103,10 +117,22 @@ class Book:
             self._silence(stream, client, now)
             self._last[stream] = self._last_of[stream, client] = now
 
-    def failure(self, stream: Stream, kind: Kind, message: str) -> None:
-        self.tallies[stream].failures.setdefault(kind, Failures()).add(self.now(), message)
+    def served_by(self, server: str) -> None:
+        now = self.now()
+        served = self.served.setdefault(server, Served(0, now, now))
+        served.count += 1
+        served.last = now
 
-    def connection_closed(self, message: str, *, spoke: bool) -> None:
+    def failure(self, stream: Stream, kind: Kind, message: str, client: int | None = None) -> None:
+        """`client` is a worker that was hit by it."""
+        if client is not None:
+            self.hit.add(client)
+        now, tally = self.now(), self.tallies[stream]
+        tally.failures.setdefault(kind, Failures()).add(now, message)
+        tally.last_failure = now
+
+    def connection_closed(self, message: str, client: int, *, spoke: bool) -> None:
+        self.hit.add(client)
         self.closed.append(Closed(self.now(), spoke, message))
 
     def mark(self, what: str) -> None:

@@ -10,10 +10,10 @@ import asyncpg
 from .settings import Settings
 
 
-async def connect(settings: Settings) -> asyncpg.Connection:
-    """The caller bounds the time it may take."""
+async def connect(settings: Settings, client: int = 0) -> asyncpg.Connection:
+    """To the host that is this client's. The caller bounds the time it may take."""
     return await asyncpg.connect(
-        host=settings.host,
+        host=settings.host_of(client),
         port=settings.port,
         user=settings.user,
         password=settings.password,

@@ -10,13 +10,17 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Verdict:
-    """`unknown`: writes whose client got no answer to its commit; `unknown_committed`: those of them in the table."""
+    """`unknown`: writes whose client got no answer to its commit; `unknown_committed`: those of them in the table.
+
+    `ambiguous`: commits that were sent and not acknowledged, so that the client cannot know what became of them.
+    """
 
     acknowledged: int
     lost: int
     doubled: int
     unknown: int
     unknown_committed: int
+    ambiguous: int = 0
 
 
 class Ledger:
@@ -31,6 +35,7 @@ class Ledger:
         self._acknowledged: set[int] = set()
         self._raised: Counter[int] = Counter()
         self._maybe_raised: Counter[int] = Counter()
+        self._commits = 0
 
     def draw(self) -> int:
         """The number of the next write, which is unknown until it is acknowledged."""
@@ -50,6 +55,13 @@ class Ledger:
         self._maybe_raised[client] -= 1
         self._raised[client] += 1
 
+    def committing(self) -> None:
+        """A commit, or a statement that is a transaction of its own, is about to be sent."""
+        self._commits += 1
+
+    def committed(self) -> None:
+        self._commits -= 1
+
     def compare(self, numbers: Iterable[int], counters: dict[int, int]) -> Verdict:
         """Against the table: the numbers in it, as often as they are there, and each client's counter."""
         found = Counter(numbers)
@@ -64,4 +76,5 @@ class Ledger:
             unknown=len(self._unknown) + self._maybe_raised.total(),
             unknown_committed=sum(number in found for number in self._unknown)
             + sum(min(surplus[client], self._maybe_raised[client]) for client in clients),
+            ambiguous=self._commits,
         )

@@ -28,7 +28,8 @@ TRUNCATE drill_write, drill_counter;
 async def load(run: Run, when_warm: Callable[[], None]) -> Report:
     """Until `run.stop` is set, or the settings' bounds are reached. Raises PoolerError when it cannot begin or end."""
     settings = run.settings
-    await _prepare(run)
+    if settings.work != "read":
+        await _prepare(run)
     async with asyncio.TaskGroup() as clients:
         for stream, count, client in (
             (Stream.TRANSACTIONS, settings.workers, work),
@@ -42,7 +43,8 @@ async def load(run: Run, when_warm: Callable[[], None]) -> Report:
         run.stop.set()
     if trouble:
         raise trouble
-    return Report.of(run.book, began, seconds, await _read_back(run))
+    verdict = await _read_back(run) if settings.work != "read" else run.ledger.compare((), {})
+    return Report.of(run.book, began, seconds, verdict)
 
 
 async def _measure(run: Run, when_warm: Callable[[], None]) -> tuple[float, float, PoolerError | None]:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from .book import Book, Closed, Example, Failures, Mark, Stream, Tally
+from .book import Book, Closed, Example, Failures, Mark, Served, Stream, Tally
 from .failures import Kind
 from .ledger import Verdict
 
 
 @dataclass(frozen=True)
 class Report:
-    """`began` is in seconds since the epoch, every other time in seconds since then."""
+    """`began` is in seconds since the epoch, every other time in seconds since then. `hit`: workers that saw an error.
+
+    `served`: by address of the database server, only where workers did `write` or `read`.
+    """
 
     began: float
     seconds: float
@@ -21,10 +24,25 @@ class Report:
     closed: list[Closed]
     marks: list[Mark]
     verdict: Verdict
+    hit: int = 0
+    served: dict[str, Served] = field(default_factory=dict)
+
+    @property
+    def errors(self) -> int:
+        """What workers saw, as an application counts: failed transactions, closed connections, refused logins."""
+        return self.tallies[Stream.TRANSACTIONS].failed + self.tallies[Stream.LOGINS].failed + len(self.closed)
+
+    @property
+    def last_error(self) -> float | None:
+        """When the last of them happened."""
+        times = [self.tallies[stream].last_failure for stream in (Stream.TRANSACTIONS, Stream.LOGINS)]
+        return max(
+            [each for each in (*times, *(closed.at for closed in self.closed)) if each is not None], default=None
+        )
 
     @classmethod
     def of(cls, book: Book, began: float, seconds: float, verdict: Verdict) -> Report:
-        return cls(began, seconds, book.tallies, book.closed, book.marks, verdict)
+        return cls(began, seconds, book.tallies, book.closed, book.marks, verdict, len(book.hit), book.served)
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))
@@ -39,6 +57,8 @@ class Report:
             closed=[Closed(**each) for each in data["closed"]],
             marks=[Mark(**each) for each in data["marks"]],
             verdict=Verdict(**data["verdict"]),
+            hit=data["hit"],
+            served={server: Served(**each) for server, each in data["served"].items()},
         )
 
 

@@ -26,6 +26,7 @@ class Run:
     _turns: Counter[Stream] = field(default_factory=Counter)
     _warm: asyncio.Event = field(default_factory=asyncio.Event)
     _cold: set[tuple[Stream, int]] = field(default_factory=set)
+    _clients: list[tuple[Stream, int]] = field(default_factory=list)
 
     def join(self, stream: Stream, client: int) -> None:
         self._cold.add((stream, client))
@@ -44,15 +45,15 @@ class Run:
         if not self._cold:
             self._warm.set()
 
-    def failure(self, stream: Stream, kind: Kind, message: str) -> None:
-        self.book.failure(stream, kind, message)
+    def failure(self, stream: Stream, kind: Kind, message: str, client: int | None = None) -> None:
+        self.book.failure(stream, kind, message, client)
 
     async def warm(self) -> float:
         """Wait until every client had a success, then open the book that counts. Gives its time since the epoch.
 
         Raises PoolerError with some of the failures when that takes too long.
         """
-        clients = sorted(self._cold)
+        clients = self._clients = sorted(self._cold)
         try:
             async with asyncio.timeout(self.settings.warm_up):
                 await self._warm.wait()
@@ -65,6 +66,17 @@ class Run:
         for stream, client in clients:
             self.book.join(stream, client)
         return time.time()
+
+    async def again(self) -> bool:
+        """Wait until every client has had a success from now on; False when that takes longer than warming up may."""
+        self._warm.clear()
+        self._cold = {*self._clients}
+        try:
+            async with asyncio.timeout(self.settings.warm_up):
+                await self._warm.wait()
+        except TimeoutError:
+            return False
+        return True
 
     async def rest(self, seconds: float) -> None:
         """Between two turns: never all clients at once."""

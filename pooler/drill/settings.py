@@ -7,14 +7,18 @@ from dataclasses import dataclass, field, fields
 
 from ..errors import InvalidError, Problem, nearest
 
+WORK = ("mixed", "write", "read")
+
 
 @dataclass(frozen=True)
 class Settings:
     """Times are in seconds. `workers` keep their connections, `logins` open one for every query, `knocks` open one,
     ask for TLS, and leave at the answer. Each waits its pause between two turns, give or take a half.
 
-    `ca` is the file of the certificate that clients trust. `most_seconds`, and `most_turns` of all clients of a
-    kind together, end a run that nobody stops.
+    `host` may name several, with commas between: clients take them in turn. `work` is what the workers do: `mixed`, or
+    `write`, one transaction with INSERT, UPDATE and SELECT, or `read`, which writes nothing and needs no table.
+    `back_off` is waited after an error, besides the pause. `ca` is the file of the certificate that clients trust.
+    `most_seconds`, and `most_turns` of all clients of a kind together, end a run that nobody stops.
     """
 
     host: str
@@ -25,6 +29,8 @@ class Settings:
     port: int = 6432
     workers: int = 8
     worker_pause: float = 0.02
+    work: str = "mixed"
+    back_off: float = 0.0
     logins: int = 3
     login_pause: float = 0.1
     knocks: int = 24
@@ -54,9 +60,15 @@ class Settings:
                 problems.append(Problem(name, f"must be {kind}"))
             elif isinstance(value, int | float) and value < 0:
                 problems.append(Problem(name, "must not be negative"))
+        if given.get("work", "mixed") not in WORK:
+            problems.append(Problem("work", f"must be one of {', '.join(WORK)}"))
         if problems:
             raise InvalidError(problems)
         return cls(**given)
+
+    def host_of(self, client: int) -> str:
+        hosts = self.host.split(",")
+        return hosts[client % len(hosts)]
 
 
 _NEEDED = ("host", "user", "database", "password", "ca")

@@ -33,8 +33,10 @@ async def log_in(run: Run, client: int) -> None:
         connection: asyncpg.Connection | None = None
         try:
             async with asyncio.timeout(run.settings.hung_after):
-                connection = await connect(run.settings)
+                connection = await connect(run.settings, client)
+                run.ledger.committing()
                 await connection.execute(f"INSERT INTO drill_write VALUES ({number})")
+                run.ledger.committed()
         except Exception as error:  # whatever a client may see is counted
             run.failure(Stream.LOGINS, classify(error), describe(error))
         else:
@@ -47,7 +49,7 @@ async def log_in(run: Run, client: int) -> None:
 
 async def knock(run: Run, client: int) -> None:
     """A new connection and the first word of a login, until the run is over."""
-    address = await _resolve(run.settings.host, run.settings.port)
+    address = await _resolve(run.settings.host_of(client), run.settings.port)
     while run.goes_on(Stream.KNOCKS):
         began = time.monotonic()
         try:

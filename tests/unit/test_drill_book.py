@@ -7,7 +7,7 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pooler.drill.book import EXAMPLES, Book, Stream
+from pooler.drill.book import EXAMPLES, Book, Served, Stream
 from pooler.drill.failures import Kind
 from pooler.drill.ledger import Verdict
 from pooler.drill.report import Report
@@ -87,8 +87,9 @@ def test_a_report_says_the_same_after_it_was_printed_and_read() -> None:
     book = book_of(clock, 1)
     clock.time += 1
     book.success(Stream.LOGINS, 1, 0.5)
-    book.failure(Stream.TRANSACTIONS, Kind.SHUTTING_DOWN, "server shutting down")
-    book.connection_closed("while it was idle", spoke=False)
+    book.failure(Stream.TRANSACTIONS, Kind.SHUTTING_DOWN, "server shutting down", 2)
+    book.served_by("10.0.0.1")
+    book.connection_closed("while it was idle", 1, spoke=False)
     book.mark("restart")
     report = Report.of(book, 1795230106.5, book.end(), NOBODY)
     assert Report.from_json(report.to_json()) == report
@@ -97,3 +98,26 @@ def test_a_report_says_the_same_after_it_was_printed_and_read() -> None:
 def longest(moments: list[float]) -> float:
     ordered = sorted(moments)
     return max(later - earlier for earlier, later in itertools.pairwise(ordered))
+
+
+def test_errors_are_what_workers_saw_and_each_worker_is_hit_once() -> None:
+    clock = Clock()
+    book = book_of(clock, 1)
+    book.failure(Stream.TRANSACTIONS, Kind.OTHER, "read-only", 1)
+    clock.time += 1
+    book.failure(Stream.LOGINS, Kind.REFUSED, "refused", 1)
+    clock.time += 1
+    book.connection_closed("while it was idle", 2, spoke=False)
+    clock.time += 1
+    book.failure(Stream.KNOCKS, Kind.REFUSED, "refused")
+    report = Report.of(book, began=0.0, seconds=book.end(), verdict=NOBODY)
+    assert (report.errors, report.hit, report.last_error) == (3, 2, 2.0)
+
+
+def test_each_server_is_known_by_the_first_and_the_last_transaction_it_served() -> None:
+    clock = Clock()
+    book = book_of(clock, 1)
+    for server, later in (("old", 1), ("old", 2), ("new", 3)):
+        clock.time += later
+        book.served_by(server)
+    assert book.served == {"old": Served(2, 1.0, 3.0), "new": Served(1, 6.0, 6.0)}

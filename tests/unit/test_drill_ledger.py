@@ -49,3 +49,14 @@ def test_a_counter_that_is_gone_has_lost_everything() -> None:
         ledger.raising(client)
         ledger.raised(client)
     assert ledger.compare([], {1: 2}).lost == 1
+
+
+@given(st.lists(st.booleans(), max_size=20))
+def test_a_commit_without_an_answer_is_ambiguous(answered: list[bool]) -> None:
+    ledger = Ledger()
+    for each in answered:
+        ledger.draw()
+        ledger.committing()
+        if each:
+            ledger.committed()
+    assert ledger.compare([], {}).ambiguous == answered.count(False)

@@ -36,9 +36,24 @@ def test_the_password_is_not_shown() -> None:
         (given(knocks="many"), "knocks: must be int"),
         (given(workers=True), "workers: must be int"),
         (given(workers=-1), "workers: must not be negative"),
+        (given(work="sleep"), "work: must be one of mixed, write, read"),
     ],
-    ids=["no JSON", "no object", "nothing", "unknown", "wrong type", "a truth for a number", "negative"],
+    ids=[
+        "no JSON",
+        "no object",
+        "nothing",
+        "unknown",
+        "wrong type",
+        "a truth for a number",
+        "negative",
+        "unknown work",
+    ],
 )
 def test_a_mistake_is_named(text: str, words: str) -> None:
     with pytest.raises(InvalidError, match=words.replace("?", r"\?")):
         Settings.from_json(text)
+
+
+def test_clients_take_the_hosts_in_turn() -> None:
+    settings = Settings.from_json(given(host="pool1,pool2"))
+    assert [settings.host_of(client) for client in range(4)] == ["pool1", "pool2", "pool1", "pool2"]

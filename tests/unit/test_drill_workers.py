@@ -43,6 +43,10 @@ class Line:
     async def close(self, timeout: float) -> None:
         self.closed = True
 
+    async def fetchval(self, statement: str, *values: int) -> str:
+        await self.execute(statement, *values)
+        return "10.0.0.1"
+
     async def execute(self, _statement: str, *_values: int) -> None:
         self.answers -= 1
         if self.answers < 0:
@@ -93,10 +97,32 @@ def test_a_connection_closed_while_idle_is_told_once(monkeypatch: pytest.MonkeyP
     assert book.tallies[Stream.TRANSACTIONS].succeeded == 1
 
 
-def one_turn(line: Line, monkeypatch: pytest.MonkeyPatch, pause_then: Callable[[], object] = lambda: None) -> Book:
-    """The books after one transaction of five statements on this connection; `pause_then` happens after it."""
+@pytest.mark.parametrize(("answered", "ambiguous"), [(3, 0), (4, 1), (5, 0)])
+def test_only_a_commit_without_an_answer_is_ambiguous(
+    answered: int, ambiguous: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = run_of("write")
+    book = one_turn(Line(answered, SHUTDOWN), monkeypatch, run=run)
+    assert run.ledger.compare([], {}).ambiguous == ambiguous
+    assert len(book.served) == (answered == 5)
 
-    async def connect(_settings: Settings) -> Line:
+
+def test_reading_writes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = run_of("read")
+    book = one_turn(Line(1, None), monkeypatch, run=run)
+    assert book.tallies[Stream.TRANSACTIONS].succeeded == 1
+    assert run.ledger.compare([], {}).acknowledged == 0
+
+
+def one_turn(
+    line: Line,
+    monkeypatch: pytest.MonkeyPatch,
+    pause_then: Callable[[], object] = lambda: None,
+    run: Run | None = None,
+) -> Book:
+    """The books after one transaction on this connection, of five statements if it writes; then comes `pause_then`."""
+
+    async def connect(_settings: Settings, _client: int) -> Line:
         return line
 
     async def rest(run: Run, _seconds: float) -> None:
@@ -104,16 +130,12 @@ def one_turn(line: Line, monkeypatch: pytest.MonkeyPatch, pause_then: Callable[[
 
     monkeypatch.setattr(workers, "connect", connect)
     monkeypatch.setattr(Run, "rest", rest)
-    run = Run(
-        Settings(
-            host="pool1",
-            user="app",
-            database="app",
-            password=secrets.token_urlsafe(12),
-            ca="",
-            hung_after=0.2,
-            most_turns=1,
-        )
-    )
+    run = run or run_of("mixed")
     asyncio.run(workers.work(run, 1))
     return run.book
+
+
+def run_of(work: str) -> Run:
+    """One turn, in which a statement that is not answered within 0.2 s hangs."""
+    password = secrets.token_urlsafe(12)
+    return Run(Settings("pool1", "app", "app", password, ca="", work=work, hung_after=0.2, most_turns=1))
