@@ -43,6 +43,7 @@ lint: venv ## ruff, mypy, ansible-lint
 	ruff check .
 	ruff format --check .
 	mypy
+	python tools/role_options.py --check
 	ansible-lint --offline --profile production
 
 .PHONY: unit

@@ -7,8 +7,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from . import hba, ini, scram, units, userlist
+from .agent.config import CONFIG, AgentConfig, Target
+from .agent.config import DATABASE as AGENT_DATABASE
+from .agent.config import REPLICA_DATABASE as AGENT_REPLICA
 from .files import File
-from .model import AUTH_DATABASE, DEFAULT_RULES, DIVIDED, Database, Pooler, User
+from .model import AUTH_DATABASE, DEFAULT_RULES, DIVIDED, Database, Pooler, User, Version
 from .server import Server
 
 CONFIGURATION = "/etc/pgbouncer"
@@ -48,6 +51,7 @@ DEFAULTS = {
 class Facts:
     """What the model cannot know and a host or the cluster can say.
 
+    `replicas` names the hosts of databases with the target replica, in the engine's form: `a,b` and their port.
     `server_leaf` is the directory of the certificate shown to clients, `client_leaf` of the one shown to PostgreSQL;
     `verifiers` are those in use, kept as long as they still verify the password; `users` are the names in [users] of
     the files in force.
@@ -58,6 +62,7 @@ class Facts:
     client_leaf: str = ""
     verifiers: Mapping[str, str] = field(default_factory=dict)
     users: frozenset[str] = frozenset()
+    replicas: Server | None = None
 
 
 @dataclass(frozen=True)
@@ -67,12 +72,14 @@ class Bundle:
     release: str
     release_files: tuple[File, ...]
     databases: File
+    agent: File | None
     units: tuple[File, ...]
     unit_digest: str
+    agent_digest: str
 
     @property
     def files(self) -> tuple[File, ...]:
-        return (*self.release_files, self.databases, *self.units)
+        return (*self.release_files, self.databases, *((self.agent,) if self.agent else ()), *self.units)
 
 
 def build(pooler: Pooler, facts: Facts) -> Bundle:
@@ -80,27 +87,55 @@ def build(pooler: Pooler, facts: Facts) -> Bundle:
     secrets = verifiers(pooler.users, facts.verifiers)
     # Databases count without their hosts, which have another owner: so the release that a process says it runs also
     # tells which databases it has read.
-    databases = File("", _hosts(pooler, None).encode())
+    databases = File("", _hosts(pooler, Facts()).encode())
     release = _digest((*_release(pooler, facts, secrets, "0" * 16), databases))
     if any(database.name == "*" for database in pooler.databases):
         release += ANY_DATABASE
-    unit_files = units.render(pooler)
+    agent = _agent(pooler, facts)
     return Bundle(
         release=release,
         release_files=_release(pooler, facts, secrets, release),
-        databases=File(DATABASES, _hosts(pooler, facts.leader).encode(), 0o600, pooler.uid),
-        units=unit_files,
+        databases=hosts_file(pooler, facts),
+        agent=agent,
+        units=units.render(pooler, agent),
         unit_digest=units.digest(pooler),
+        agent_digest=units.agent_digest(pooler, agent),
     )
 
 
-def leader_in(databases: str) -> Server | None:
-    """The server that the auth database, or else the first database, points at in a hosts file that we wrote."""
+def hosts_file(pooler: Pooler, facts: Facts) -> File:
+    """The entries of [databases], pointing at the leader and the replicas that are known."""
+    return File(DATABASES, _hosts(pooler, facts).encode(), 0o600, pooler.uid)
+
+
+def pointed_at(databases: str, names: Iterable[str]) -> Server | None:
+    """The server that the first of these databases that has one points at in a hosts file that we wrote."""
     entries = ini.parse(databases, name=DATABASES).databases
-    for entry in (entries.get(AUTH_DATABASE, {}), *entries.values()):
+    for entry in (entries.get(name, {}) for name in names):
         if "host" in entry:
             return Server(entry["host"], int(entry.get("port", "5432")))
     return None
+
+
+def repointed(databases: str, current: str, names: Iterable[str], version: Version) -> str:
+    """A hosts file in which these entries point where they do in the current one; the leader may have changed since."""
+    entries, now = ini.parse(databases).databases, ini.parse(current).databases
+    for name in names:
+        if name in entries and "host" in now.get(name, {}):
+            entries[name] = entries[name] | {key: now[name][key] for key in ("host", "port") if key in now[name]}
+    return ini.render_databases(entries, version=version)
+
+
+def targets(pooler: Pooler) -> dict[str, Target]:
+    """Which entry follows whom, our own ones first."""
+    found: dict[str, Target] = {}
+    if pooler.auth_query:
+        found[AUTH_DATABASE] = "leader"
+    if pooler.agent:
+        found[AGENT_DATABASE] = "leader"
+        if any(database.target == "replica" for database in pooler.databases):
+            found[AGENT_REPLICA] = "replica"
+    return found | {database.name: database.target for database in pooler.databases if database.target}
 
 
 def verifiers(users: Iterable[User], in_use: Mapping[str, str]) -> dict[str, str]:
@@ -145,14 +180,48 @@ def _ini(pooler: Pooler, facts: Facts, directory: str, index: int) -> str:
     return ini.render(_instance(pooler, facts, directory, index), version=pooler.engine_version)
 
 
-def _hosts(pooler: Pooler, leader: Server | None) -> str:
-    return ini.render_databases(_databases(pooler, leader), version=pooler.engine_version)
+def _hosts(pooler: Pooler, facts: Facts) -> str:
+    return ini.render_databases(_databases(pooler, facts), version=pooler.engine_version)
 
 
 def _rules(pooler: Pooler) -> tuple[hba.Rule, ...]:
-    if not pooler.rules:
-        return DEFAULT_RULES
-    return (*(rule for rule in DEFAULT_RULES if AUTH_DATABASE in rule.databases), *pooler.rules)
+    """Our own entries of [databases] are closed to clients first. The agent's socket is its uid's alone."""
+    asked = (AGENT_DATABASE, AGENT_REPLICA)
+    own = [hba.Rule("host", (AUTH_DATABASE, *asked), ("all",), "all", "reject")]
+    if pooler.agent:
+        own += [
+            hba.Rule("local", asked, (pooler.agent.role,), None, "trust"),
+            hba.Rule("local", asked, ("all",), None, "reject"),
+        ]
+    return (*own, *(pooler.rules or DEFAULT_RULES))
+
+
+def _agent(pooler: Pooler, facts: Facts) -> File | None:
+    agent = pooler.agent
+    if agent is None:
+        return None
+    waiting = float(pooler.settings.get("query_wait_timeout", "120"))
+    config = AgentConfig(
+        port=pooler.port,
+        consoles=pooler.consoles,
+        server_leaf=facts.server_leaf,
+        client_leaf=facts.client_leaf,
+        role=agent.role,
+        dbname=agent.dbname,
+        listen=agent.listen,
+        health_port=agent.port,
+        tls=agent.tls,
+        patroni=pooler.patroni,
+        patroni_user=agent.patroni_user,
+        patroni_password=agent.patroni_password,
+        targets=targets(pooler) if pooler.patroni else {},
+        replica_max_lag=agent.replica_max_lag,
+        replica_fallback=agent.replica_fallback,
+        pause_on_loss=agent.pause_on_loss,
+        # Whoever waits longer than query_wait_timeout is sent away by the engine; 0 means that nobody is.
+        pause_limit=min(60.0, waiting / 2) if waiting else 60.0,
+    )
+    return File(CONFIG, config.to_json().encode(), 0o600, pooler.uid, secret=agent.patroni_password is not None)
 
 
 def _instance(pooler: Pooler, facts: Facts, directory: str, index: int) -> ini.Ini:
@@ -197,19 +266,24 @@ def _instance(pooler: Pooler, facts: Facts, directory: str, index: int) -> ini.I
     return ini.Ini(pgbouncer=settings, users=users, peers=peers, includes=(DATABASES,))
 
 
-def _databases(pooler: Pooler, leader: Server | None) -> dict[str, dict[str, str]]:
-    entries = {database.name: _database(pooler, database, leader) for database in pooler.databases}
+def _databases(pooler: Pooler, facts: Facts) -> dict[str, dict[str, str]]:
+    own = []
     if pooler.auth_query:
-        entry = Database(AUTH_DATABASE, {"dbname": pooler.auth_query.dbname, "pool_size": "2"})
-        entries[AUTH_DATABASE] = _database(pooler, entry, leader)
-    return entries
+        own.append(Database(AUTH_DATABASE, {"dbname": pooler.auth_query.dbname, "pool_size": "2"}))
+    if pooler.agent:
+        asked = {"dbname": pooler.agent.dbname, "pool_size": "1"}
+        own.append(Database(AGENT_DATABASE, asked))
+        if AGENT_REPLICA in targets(pooler):
+            own.append(Database(AGENT_REPLICA, asked, "replica"))
+    return {database.name: _database(pooler, database, facts) for database in (*pooler.databases, *own)}
 
 
-def _database(pooler: Pooler, database: Database, leader: Server | None) -> dict[str, str]:
+def _database(pooler: Pooler, database: Database, facts: Facts) -> dict[str, str]:
     settings = {"dbname": database.name} if database.name != "*" else {}
     settings |= _divided(pooler, database.settings)
-    if database.follows_leader and leader is not None:
-        settings |= {"host": leader.host, "port": str(leader.port)}
+    server = {"leader": facts.leader, "replica": facts.replicas or facts.leader}.get(database.target or "")
+    if server is not None:
+        settings |= {"host": server.host, "port": str(server.port)}
     return settings
 
 

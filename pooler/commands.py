@@ -56,6 +56,15 @@ def undo(command: Command) -> tuple[str, ...]:
     return _spelled(Command(opposite[command.verb], command.database))
 
 
+def paused(command: Command, before: frozenset[str]) -> frozenset[str]:
+    """Which databases an operator wants paused once the command is carried out; `*` stands for all."""
+    if command.verb == "PAUSE":
+        return before | {command.database or "*"}
+    if command.verb == "RESUME":
+        return before - {command.database} if command.database else frozenset()
+    return before
+
+
 def _unpaused(command: Command, answers: Answers) -> bool:
     if _state(answers, "paused"):
         return False

@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from . import auth_query, ini, scram, settings, userlist
+from .agent.config import DATABASE as AGENT_DATABASE
+from .agent.config import REPLICA_DATABASE as AGENT_REPLICA
+from .agent.config import Target
 from .errors import InvalidError, Problem, nearest
 from .hba import Rule
 from .hba import parse as parse_hba
@@ -67,7 +70,6 @@ AUTH_DATABASE = "pgbouncer_auth"
 """The entry of [databases] through which auth_query runs; clients are kept out of it by the first HBA rule."""
 
 DEFAULT_RULES = (
-    Rule("host", (AUTH_DATABASE,), ("all",), "all", "reject"),
     Rule("hostssl", ("all",), ("all",), "all", "scram-sha-256"),
     Rule("local", ("all",), ("all",), None, "scram-sha-256"),
 )
@@ -75,14 +77,11 @@ DEFAULT_RULES = (
 
 @dataclass(frozen=True)
 class Database:
-    """An entry of [databases]. `settings` are the engine's texts; without a `host` among them it follows the leader."""
+    """An entry of [databases]. `settings` are the engine's texts; with a `host` among them there is no target."""
 
     name: str
     settings: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def follows_leader(self) -> bool:
-        return "host" not in self.settings
+    target: Target | None = "leader"
 
 
 @dataclass(frozen=True)
@@ -110,6 +109,22 @@ class AuthQuery:
 
 
 @dataclass(frozen=True)
+class Agent:
+    """The daemon beside the instances. It logs in to PostgreSQL as `role`; `replica_max_lag` is in bytes."""
+
+    role: str = "pgbouncer"
+    dbname: str = "postgres"
+    listen: tuple[str, ...] = ("*",)
+    port: int = 9127
+    tls: bool = True
+    pause_on_loss: bool = True
+    replica_max_lag: int = 16 * 1024 * 1024
+    replica_fallback: bool = True
+    patroni_user: str | None = None
+    patroni_password: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
 class Pooler:
     """Everything one pooler host is to be. Limits in `settings` are those of the host, not of one instance."""
 
@@ -128,8 +143,10 @@ class Pooler:
     auth_query: AuthQuery | None = None
     server: Server | None = None
     patroni: tuple[str, ...] = ()
+    agent: Agent | None = None
     tls_directory: str = "/etc/pgbouncer/tls"
     nofile: int | None = None
+    drain_notice: int = 0
     drain_timeout: int = 30
     transaction_timeout: int = 30
     allow_disruption: bool = False
@@ -179,6 +196,7 @@ class _Reader:
             self.problem("console_port", f"{console_port} with {instances} instances goes beyond port 65535")
         if port in consoles:
             self.problem("port", f"{port} is also the console port of an instance", "choose another console_port")
+        auth, server = self.auth_query(), self.server()
         pooler = Pooler(
             image=self.image(),
             port=port,
@@ -192,11 +210,13 @@ class _Reader:
             users=self.users(version),
             settings=self.settings("settings", "pgbouncer", variables.get("settings") or {}, version),
             rules=self.rules(),
-            auth_query=self.auth_query(),
-            server=self.server(),
+            auth_query=auth,
+            server=server,
             patroni=tuple(str(url) for url in variables.get("patroni") or ()),
+            agent=self.agent(auth, server),
             tls_directory=str(variables.get("tls_directory") or "/etc/pgbouncer/tls"),
             nofile=self.integer("nofile", 0, 0, 2**31 - 1) or None,
+            drain_notice=self.integer("drain_notice", 0, 0, 86400),
             drain_timeout=self.integer("drain_timeout", 30, 0, 86400),
             transaction_timeout=self.integer("transaction_timeout", 30, 0, 86400),
             allow_disruption=bool(variables.get("allow_disruption")),
@@ -213,13 +233,15 @@ class _Reader:
         self.problems.append(Problem(place, what, remedy))
 
     def integer(self, name: str, default: int, low: int, high: int) -> int:
-        value = self.variables.get(name)
+        return self.whole(name, self.variables.get(name), default, low, high)
+
+    def whole(self, place: str, value: object, default: int, low: int, high: int) -> int:
         if value is None:
             return default
-        if isinstance(value, bool) or not str(value).isdecimal() or not low <= int(value) <= high:
-            self.problem(name, f"{value!r} is not a whole number from {low} to {high}")
+        if isinstance(value, bool) or not str(value).isdecimal() or not low <= int(str(value)) <= high:
+            self.problem(place, f"{value!r} is not a whole number from {low} to {high}")
             return default
-        return int(value)
+        return int(str(value))
 
     def version(self, text: str) -> Version:
         parts = text.split(".")
@@ -248,11 +270,24 @@ class _Reader:
             name = self.name(f"{place}.name", entry.get("name"), allow_star=True)
             if name in {database.name for database in databases}:
                 self.problem(f"{place}.name", f"{name!r} is there twice", "the engine would keep the last one only")
-            if name in ("pgbouncer", AUTH_DATABASE):
+            if name in ("pgbouncer", AUTH_DATABASE, AGENT_DATABASE, AGENT_REPLICA):
                 self.problem(f"{place}.name", f"{name!r} is reserved", "choose another name; dbname may stay")
-            given = {key: value for key, value in entry.items() if key != "name" and value is not None}
-            databases.append(Database(name, self.settings(place, "databases", given, version)))
+            own = ("name", "target")
+            given = {key: value for key, value in entry.items() if key not in own and value is not None}
+            texts = self.settings(place, "databases", given, version, own)
+            databases.append(Database(name, texts, self.target(place, entry.get("target"), texts)))
         return tuple(databases)
+
+    def target(self, place: str, value: object, texts: Mapping[str, str]) -> Target | None:
+        if "host" in texts:
+            if value is not None:
+                self.problem(f"{place}.target", f"{value!r} is given together with host", "give one of them")
+            return None
+        if value is None or value == "leader":
+            return "leader"
+        if value != "replica":
+            self.problem(f"{place}.target", f"{value!r} is not allowed", "leader or replica")
+        return "replica"
 
     def users(self, version: Version) -> tuple[User, ...]:
         users: list[User] = []
@@ -358,6 +393,28 @@ class _Reader:
         query = str(given.get("query") or auth_query.query(wanted))
         return AuthQuery(wanted.role, query, str(given.get("dbname") or "postgres"))
 
+    def agent(self, auth: AuthQuery | None, server: Server | None) -> Agent | None:
+        """There is one unless it is switched off; without a server to ask about there is nothing for it to do."""
+        given = self.variables.get("agent") or {}
+        enabled = given.get("enabled")
+        if enabled is False or (enabled is None and not (server or self.variables.get("patroni"))):
+            return None
+        password = given.get("patroni_password")
+        if (given.get("patroni_user") is None) != (password is None):
+            self.problem("agent", "has one of patroni_user and patroni_password", "give both or none")
+        return Agent(
+            role=self.name("agent.role", given.get("role") or (auth.role if auth else "pgbouncer")),
+            dbname=str(given.get("dbname") or (auth.dbname if auth else "postgres")),
+            listen=tuple(str(address) for address in given.get("listen") or ["*"]),
+            port=self.whole("agent.port", given.get("port"), 9127, 1, 65535),
+            tls=given.get("tls") is not False,
+            pause_on_loss=given.get("pause_on_loss") is not False,
+            replica_max_lag=self.whole("agent.replica_max_lag", given.get("replica_max_lag"), 2**24, 0, 2**62),
+            replica_fallback=given.get("replica_fallback") is not False,
+            patroni_user=None if password is None else str(given.get("patroni_user")),
+            patroni_password=None if password is None else str(password),
+        )
+
     def server(self) -> Server | None:
         host, port = self.variables.get("server"), self.integer("server_port", 5432, 1, 65535)
         if host is None:
@@ -370,11 +427,14 @@ class _Reader:
         """Databases without a host need somebody who knows where the leader is."""
         if pooler.server and pooler.patroni:
             self.problem("server", "is given together with patroni", "give one of them")
+        replicas = [database.name for database in pooler.databases if database.target == "replica"]
+        if replicas and not (pooler.patroni and pooler.agent):
+            remedy = "give Patroni's addresses and leave the agent on"
+            self.problem("databases", f"{replicas[0]!r} has the target replica, and nobody finds replicas", remedy)
         if pooler.server or pooler.patroni:
             return
-        follows = [database.name for database in pooler.databases if database.follows_leader]
-        if pooler.auth_query:
-            follows.append(AUTH_DATABASE)
+        follows = [database.name for database in pooler.databases if database.target]
+        follows += [AUTH_DATABASE] * bool(pooler.auth_query) + [AGENT_DATABASE] * bool(pooler.agent)
         if follows:
             remedy = "give Patroni's addresses, or the server when there is only one"
             self.problem("patroni", f"is empty, so {follows[0]!r} has no server", remedy)

@@ -44,13 +44,27 @@ class Instance:
 
 
 @dataclass(frozen=True)
+class Agent:
+    """The agent's container: what it was started from."""
+
+    active: bool
+    unit_digest: str = ""
+    image_id: str = ""
+
+
+@dataclass(frozen=True)
 class Observed:
+    """`draining`: the host is marked as being taken out; `held`: the agent holds clients, since no leader serves."""
+
     release: str = ""
     files: Mapping[str, FoundFile] = field(default_factory=dict)
     server_leaf: str = ""
     client_leaf: str = ""
     image_id: str = ""
     instances: Mapping[int, Instance] = field(default_factory=dict)
+    agent: Agent | None = None
+    draining: bool = False
+    held: bool = False
     leader: Server | None = None
     leader_trouble: str = ""
 
@@ -179,6 +193,17 @@ def instances(
             databases={row["name"]: dict(row) for row in answer.get("DATABASES", ())},
         )
     return found
+
+
+def agent(
+    shown_units: Mapping[str, Mapping[str, str]], shown_containers: Mapping[str, tuple[str, str]]
+) -> Agent | None:
+    """The agent as systemd and podman show it; none when there is no unit of it."""
+    unit = shown_units.get("pgbouncer-agent.service", {})
+    if unit.get("LoadState", "not-found") == "not-found":
+        return None
+    image_id, unit_digest = shown_containers.get("pgbouncer-agent", ("", ""))
+    return Agent(unit.get("ActiveState") == "active", unit_digest, image_id)
 
 
 def _number(name: str) -> int | None:

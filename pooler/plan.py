@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from . import ini, settings, userlist
+from .agent.config import CONFIG
 from .bundle import ANY_DATABASE, RELEASES, Bundle
 from .files import File
 from .model import Pooler
 from .observed import Instance, Observed, admins_of
-from .units import SOCKET
+from .units import AGENT, SOCKET
 
 
 class Effect(IntEnum):
@@ -44,6 +45,8 @@ class Change:
 class Plan:
     """What to do on one host. `reload`, `start`, `restart` and `remove` name instances by console port.
 
+    `agent`: start the agent anew, which no client notices. `back`: the host is no longer marked as taken out.
+
     `reconnect` names databases whose server connections are replaced, `expel` users whose sessions end.
 
     `together`: all restarts stop first and start afterwards, since old and new cannot hold the port side by side.
@@ -61,6 +64,8 @@ class Plan:
     restart: tuple[int, ...] = ()
     remove: tuple[int, ...] = ()
     together: bool = False
+    agent: bool = False
+    back: bool = False
 
     @property
     def effect(self) -> Effect:
@@ -81,6 +86,8 @@ class Plan:
             words += [f"{verb} instance {number}" for number in numbers]
         words += [f"replace the server connections of database {name}" for name in self.reconnect]
         words += [f"end the sessions of user {name}" for name in self.expel]
+        words += ["start the agent anew"] * self.agent
+        words += ["take away the mark that the host is taken out"] * self.back
         return tuple(words)
 
 
@@ -137,7 +144,12 @@ def plan(pooler: Pooler, bundle: Bundle, observed: Observed) -> Plan:
     remove = tuple(sorted(set(observed.instances) - set(pooler.consoles)))
     changes += [Change("the process", Effect.ROLLING_RESTART, "is more than wanted", console) for console in remove]
     changes += [Change(path, Effect.NONE, "is written") for path in _written(write, observed)]
-    delete = tuple(path for path in (SOCKET,) if path in observed.files and path not in unit_paths)
+    agent = tuple(_agent_changes(bundle, observed))
+    changes += agent
+    if observed.draining:
+        changes.append(Change("the host", Effect.NONE, "is no longer marked as taken out"))
+    wanted_paths = {file.path for file in bundle.files}
+    delete = tuple(path for path in (SOCKET, AGENT, CONFIG) if path in observed.files and path not in wanted_paths)
     changes += [Change(path, Effect.NONE, "is deleted") for path in delete]
     return Plan(
         changes=tuple(changes),
@@ -152,6 +164,8 @@ def plan(pooler: Pooler, bundle: Bundle, observed: Observed) -> Plan:
         restart=tuple(restart),
         remove=remove,
         together=together,
+        agent=bool(agent and bundle.agent),
+        back=observed.draining,
     )
 
 
@@ -262,6 +276,19 @@ def _written(write: tuple[File, ...], observed: Observed) -> Iterator[str]:
 def _differs(file: File, observed: Observed) -> bool:
     found = observed.files.get(file.path)
     return found is None or (found.content, found.mode, found.owner) != (file.content, file.mode, file.owner)
+
+
+def _agent_changes(bundle: Bundle, observed: Observed) -> Iterator[Change]:
+    found = observed.agent
+    if bundle.agent is None:
+        if found:
+            yield Change("the agent", Effect.NONE, "is not wanted")
+    elif found is None or not found.active:
+        yield Change("the agent", Effect.NONE, "is not running")
+    elif found.unit_digest != bundle.agent_digest:
+        yield Change("the agent", Effect.NONE, "is not the one that its files describe")
+    elif observed.image_id and found.image_id != observed.image_id:
+        yield Change("the agent", Effect.NONE, "was started from another image")
 
 
 def _instance_changes(

@@ -6,17 +6,18 @@ Scripts run after the prelude of the host room, which defines `section`.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
+from .agent.config import CONFIG, DRAINING, HOSTS_DIRECTORY, PAUSE, PAUSED, STATE
 from .bundle import CONFIGURATION, CURRENT, DATABASES, RUNTIME
 from .model import Pooler
-from .units import CONTAINER, LABEL, SOCKET, SYSCTL, TMPFILES
+from .units import AGENT, CONTAINER, LABEL, SOCKET, SYSCTL, TMPFILES
 
 COMMANDS = ("VERSION", "CONFIG", "DATABASES")
 PORT = f'port() {{ for socket in {RUNTIME}/$1/.s.PGSQL.*; do echo "${{socket##*.}}"; return; done; }}'
 """A shell function: the port an instance serves, by its socket's name; the one it is to serve may be another."""
 
-_ALL_FILES = f"{CURRENT}/* {DATABASES} {CONTAINER} {SOCKET} {TMPFILES} {SYSCTL}"
+_ALL_FILES = f"{CURRENT}/* {DATABASES} {CONFIG} {CONTAINER} {AGENT} {SOCKET} {TMPFILES} {SYSCTL}"
 
 
 def read(pooler: Pooler) -> str:
@@ -28,6 +29,8 @@ readlink {CURRENT} | sed 's|.*/||'
 section leaves
 readlink -f {pooler.tls_directory}/server/current || echo
 readlink -f {pooler.tls_directory}/client/current || echo
+# While the agent changes the hosts file, file and consoles differ for a moment.
+[ ! -d {HOSTS_DIRECTORY} ] || {{ exec 7< {HOSTS_DIRECTORY} && flock --shared --timeout 20 7; }}
 section files
 set --
 for file in {_ALL_FILES}; do
@@ -37,15 +40,18 @@ done
 section image
 podman image inspect --format '{{{{.Id}}}}' {shlex.quote(pooler.image)} 2>/dev/null || :
 section units
-systemctl show --property=Id,ActiveState 'pgbouncer@*.service' 'pgbouncer@*.socket'
+systemctl show --property=Id,ActiveState,LoadState 'pgbouncer@*.service' 'pgbouncer@*.socket' pgbouncer-agent.service
+section marks
+for mark in {DRAINING} {PAUSE}; do [ ! -e $mark ] || echo $mark; done
 section containers
-containers=$(podman ps --no-trunc --filter 'name=^pgbouncer-[0-9]' \\
+containers=$(podman ps --no-trunc --filter 'name=^pgbouncer-[0-9]' --filter 'name=^pgbouncer-agent$' \\
   --format '{{{{.Names}}}}|{{{{.ImageID}}}}|{{{{index .Labels "{LABEL}"}}}}')
 printf '%s\\n' "$containers"
-any=${{containers%%|*}}
+numbers=$(printf '%s\\n' "$containers" | sed -n 's/^pgbouncer-\\([0-9]*\\)|.*/\\1/p')
+any=${{numbers:+pgbouncer-${{numbers%%[!0-9]*}}}}
 section consoles
-[ -z "$any" ] || timeout 60 podman exec "$any" sh -c {shlex.quote(ask_consoles(COMMANDS))} - \\
-  $(printf '%s\\n' "$containers" | sed 's/|.*//; s/pgbouncer-//') 2>/dev/null || :
+[ -z "$any" ] || timeout 60 podman exec "$any" sh -c {shlex.quote(ask_consoles(COMMANDS))} - $numbers 2>/dev/null || :
+[ ! -d {HOSTS_DIRECTORY} ] || exec 7<&-
 section leader
 {_ask_leader(pooler)}
 """
@@ -55,10 +61,20 @@ def ask(commands: Sequence[str]) -> str:
     """Ask all running instances these SHOW commands; the answer is in section `consoles`."""
     return f"""
 any=$({_RUNNING} | head -n 1)
+section paused
+[ ! -f {PAUSED} ] || cat {PAUSED}
 section consoles
 [ -z "$any" ] || timeout 60 podman exec "$any" sh -c {shlex.quote(ask_consoles(commands))} - \\
   $({_RUNNING} | sed 's/pgbouncer-//')
 """
+
+
+def record(paused: Collection[str]) -> str:
+    """Write down which databases an operator has paused, so that the agent keeps them so; none: no record."""
+    if not paused:
+        return f"rm -f {PAUSED}"
+    lines = " ".join(shlex.quote(name) for name in sorted(paused))
+    return f"[ ! -d {STATE} ] || {{ printf '%s\\n' {lines} > {PAUSED}.new && mv -T {PAUSED}.new {PAUSED}; }}"
 
 
 def tell(told: Mapping[int, Sequence[str]], undo: Sequence[str], timeout: int) -> str:
@@ -98,7 +114,10 @@ def ask_consoles(commands: Sequence[str]) -> str:
 
 
 def _ask_leader(pooler: Pooler) -> str:
-    """Patroni is asked from where the instances are: by a container that runs, or by one for this question alone."""
+    """Patroni is asked from where the instances are: by a container that runs, or by one for this question alone.
+
+    Where an agent runs, it has asked already, and the hosts file says what it knows.
+    """
     if not pooler.patroni:
         return ":"
     leaf = f"{pooler.tls_directory}/client/current"
@@ -108,7 +127,8 @@ def _ask_leader(pooler: Pooler) -> str:
     )
     image = shlex.quote(pooler.image)
     return f"""
-if [ -n "$any" ]; then timeout 30 podman exec "$any" pooler {question} 2>&1 || :
+if systemctl --quiet is-active pgbouncer-agent.service && [ -f {DATABASES} ]; then :  # the hosts file is the agent's
+elif [ -n "$any" ]; then timeout 30 podman exec "$any" pooler {question} 2>&1 || :
 elif podman image exists {image}; then
   timeout 60 podman run --rm --pull=never --network=host --user {pooler.uid}:{pooler.uid} --read-only --cap-drop=all \\
     --volume {CONFIGURATION}:{CONFIGURATION}:ro,z --entrypoint pooler {image} {question} 2>&1 || :

@@ -6,16 +6,18 @@ run again: a script that was cut off anywhere leaves instances that serve, and a
 
 from __future__ import annotations
 
+import hashlib
 import shlex
 from collections.abc import Iterable, Sequence
 
-from .bundle import CONFIGURATION, CURRENT, RELEASES, RUNTIME
+from .agent.config import CONFIG, DRAINING, HOSTS_DIRECTORY, STATE
+from .bundle import CONFIGURATION, CURRENT, DATABASES, RELEASES, RUNTIME
 from .commands import quoted
 from .files import File
 from .model import Pooler
 from .plan import Plan
 from .shell import COMMANDS, PORT, ask_consoles, read
-from .units import CONTAINER, SOCKET, SYSCTL, TMPFILES
+from .units import AGENT, CONTAINER, SOCKET, SYSCTL, TMPFILES
 
 _WANTS = "/etc/systemd/system/sockets.target.wants"
 _TRIAL = "pgbouncer-trial"
@@ -58,14 +60,23 @@ podman rm --force --time 0 {_TRIAL} >/dev/null
 """
 
 
-def apply(pooler: Pooler, plan: Plan, release: str) -> str:
+def apply(pooler: Pooler, plan: Plan, release: str, hosts: bytes | None) -> str:
     """Everything but restarts and removals, which come one after the other; then print what `read` prints.
 
     New instances start before any restart, so that there is always one to take new clients.
+    `hosts` is the hosts file that the plan was made from: when the agent has changed it meanwhile, nothing is done and
+    there is a section `moved`.
     """
-    steps = [f"put {shlex.quote(file.path)}" for file in plan.write]
+    steps = []
+    if any(file.path == DATABASES for file in plan.write):
+        steps += [f"own {hashlib.sha256(hosts).hexdigest() if hosts is not None else ''}"]
+    if AGENT in plan.delete:
+        steps += ["systemctl stop pgbouncer-agent.service"]
+    steps += [f"put {shlex.quote(file.path)}" for file in plan.write]
     if plan.delete:
-        steps += [f"rm -f {' '.join(plan.delete)} {_WANTS}/pgbouncer@*.socket"]
+        steps += [f"rm -f {' '.join(plan.delete)}"]
+    if SOCKET in plan.delete:
+        steps += [f"rm -f {_WANTS}/pgbouncer@*.socket"]
     steps += _units(pooler) if plan.units else []
     if plan.switch:
         steps += [f"switch {release}"]
@@ -73,10 +84,13 @@ def apply(pooler: Pooler, plan: Plan, release: str) -> str:
     for console in plan.reload:
         steps += [f"console {console} {shlex.quote(f'RECONNECT {quoted(name)}')}" for name in plan.reconnect]
         steps += [f"expel {console} {shlex.quote(name)}" for name in plan.expel]
+    steps += ["disown"]
     if plan.together:
         steps += [f"stop {console}" for console in plan.restart]
         steps += [f"start {console}" for console in plan.restart]
     steps += [f"start {console}" for console in plan.start]
+    steps += ["agent"] if plan.agent else []
+    steps += [f"rm -f {DRAINING}"] if plan.back else []
     return f"{_functions(pooler)}\n{_lines(steps)}\ntidy\n{read(pooler)}"
 
 
@@ -98,13 +112,17 @@ def take_away(pooler: Pooler, console: int) -> str:
 
 
 def out(pooler: Pooler, consoles: Sequence[int]) -> str:
-    """Every instance at once: its ports close, its clients leave until the deadline, it stops and stays stopped."""
+    """Every instance at once: its ports close, its clients leave until the deadline, it stops and stays stopped.
+
+    The agent says so first, for as long as a load balancer needs to hear of it.
+    """
     begin = [
         f"mkdir drain.{console}; disable {console}; (cd drain.{console}; drain {console}; stop {console}) "
         f'> said.{console} 2>&1 & waiting="$waiting $!"'
         for console in consoles
     ]
     return f"""{_functions(pooler)}
+[ ! -d {STATE} ] || {{ : > {DRAINING}; sleep {pooler.drain_notice}; }}
 waiting= ended=0
 {_lines(begin)}
 for each in $waiting; do wait "$each" || ended=1; done
@@ -122,9 +140,14 @@ def back(
     reload: Sequence[int],
     anew: Sequence[int],
     extra: Sequence[int],
+    agent: bool,
 ) -> str:
-    """The way back: files and release as they were; instances reloaded, started anew, or, when `extra`, taken away."""
-    steps = [f"put {shlex.quote(file.path)}" for file in files]
+    """The way back: files and release as they were; instances reloaded, started anew, or, when `extra`, taken away.
+
+    `agent`: there was one before.
+    """
+    steps = [] if agent else ["systemctl stop pgbouncer-agent.service 2>/dev/null || :"]
+    steps += [f"put {shlex.quote(file.path)}" for file in files]
     steps += [f"rm -f {shlex.quote(path)}" for path in delete]
     steps += [f"switch {release}"]
     steps += [f"enable {console}" for console in (*reload, *anew)]
@@ -132,15 +155,17 @@ def back(
     steps += [f"systemd-tmpfiles --create {TMPFILES}", "systemctl daemon-reload"]
     steps += [f"reload {console} || :" for console in reload]
     steps += [f"stop {console}; start {console} || :" for console in anew]
+    steps += ["agent || :"] if agent else []
     return f"{_functions(pooler)}\n{_lines(steps)}\n{read(pooler)}"
 
 
 def remove(pooler: Pooler, plan: Plan) -> str:
     """Stop and take away every instance and every file that `apply` has written."""
-    steps = [f"disable {console}; stop {console}" for console in plan.remove]
+    steps = ["systemctl stop pgbouncer-agent.service 2>/dev/null || :"]
+    steps += [f"disable {console}; stop {console}" for console in plan.remove]
     steps += [
-        f"rm -rf {RELEASES} {CURRENT} {CONFIGURATION}/databases {RUNTIME}",
-        f"rm -f {CONTAINER} {SOCKET} {TMPFILES} {SYSCTL}",
+        f"rm -rf {RELEASES} {CURRENT} {HOSTS_DIRECTORY} {CONFIG.rpartition('/')[0]} {RUNTIME} {STATE}",
+        f"rm -f {CONTAINER} {AGENT} {SOCKET} {TMPFILES} {SYSCTL}",
         f"rmdir {CONFIGURATION} 2>/dev/null || :",
         "systemctl daemon-reload",
         "systemctl reset-failed 'pgbouncer@*' 2>/dev/null || :",
@@ -190,6 +215,23 @@ put() {{  # a file of the stream to its place, by one rename; what lies there al
 switch() {{
   [ "$(readlink {CURRENT})" != "releases/$1" ] || return 0
   ln -sfn "releases/$1" {CURRENT}.new && mv -T {CURRENT}.new {CURRENT} && sync {CONFIGURATION}
+}}
+own() {{  # the hosts file is ours until disown, unless it is no longer the one that the plan was made from
+  mkdir -p {HOSTS_DIRECTORY}
+  exec 7< {HOSTS_DIRECTORY}
+  flock --timeout 30 7 || {{ echo "{HOSTS_DIRECTORY} is locked by another" >&2; return 1; }}
+  [ ! -f {DATABASES} ] && [ -z "$1" ] || [ "$(sha256sum < {DATABASES})" = "$1  -" ] || {{
+    section moved; echo "{DATABASES} has changed meanwhile" >&2; return 1; }}
+}}
+disown() {{
+  exec 7<&-
+}}
+agent() {{
+  section "step agent"
+  systemctl reset-failed pgbouncer-agent.service 2>/dev/null || :
+  systemctl restart pgbouncer-agent.service || {{
+    journalctl --quiet --no-pager --output=cat --since "@$began" --unit pgbouncer-agent.service | tail -n 8 >&2
+    return 1; }}
 }}
 enable() {{
   unit="/etc/containers/systemd/pgbouncer@$1.container"

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 
+from .agent.config import CONFIG, HOSTS_DIRECTORY, STATE
 from .files import File
 from .model import Pooler
 
 CONTAINER = "/etc/containers/systemd/pgbouncer@.container"
+AGENT = "/etc/containers/systemd/pgbouncer-agent.container"
 SOCKET = "/etc/systemd/system/pgbouncer@.socket"
 TMPFILES = "/etc/tmpfiles.d/pgbouncer.conf"
 SYSCTL = "/etc/sysctl.d/90-pgbouncer.conf"
@@ -18,7 +20,8 @@ STOP_SECONDS = 30
 """How long a stopping instance may finish transactions before podman kills it."""
 
 
-def render(pooler: Pooler) -> tuple[File, ...]:
+def render(pooler: Pooler, agent: File | None) -> tuple[File, ...]:
+    """`agent` is the agent's configuration; without one there is no agent."""
     files = [
         File(CONTAINER, _container(pooler).encode()),
         File(TMPFILES, _tmpfiles(pooler).encode()),
@@ -26,6 +29,8 @@ def render(pooler: Pooler) -> tuple[File, ...]:
     ]
     if pooler.dispatch == "socket":
         files.append(File(SOCKET, _socket(pooler).encode()))
+    if agent:
+        files.append(File(AGENT, _agent(pooler, agent_digest(pooler, agent)).encode()))
     return tuple(files)
 
 
@@ -33,6 +38,13 @@ def digest(pooler: Pooler) -> str:
     """Changes exactly when a running instance must be restarted to be what its unit says."""
     text = _container_text(pooler, "") + (_socket(pooler) if pooler.dispatch == "socket" else "")
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def agent_digest(pooler: Pooler, agent: File | None) -> str:
+    """Changes exactly when a running agent must be restarted; empty when there is to be none."""
+    if agent is None:
+        return ""
+    return hashlib.sha256(_agent(pooler, "").encode() + agent.content).hexdigest()[:16]
 
 
 def nofile(pooler: Pooler) -> int:
@@ -106,6 +118,46 @@ def _container_text(pooler: Pooler, unit_digest: str) -> str:
     )
 
 
+def _agent(pooler: Pooler, unit_digest: str) -> str:
+    return (
+        "[Unit]\n"
+        "Description=Agent of the PgBouncer instances\n"
+        "Wants=network-online.target\n"
+        "After=network-online.target\n"
+        "StartLimitIntervalSec=0\n"
+        "\n[Container]\n"
+        "ContainerName=pgbouncer-agent\n"
+        f"Image={pooler.image}\n"
+        "Pull=never\n"
+        "Entrypoint=pooler\n"
+        f"Exec=agent {CONFIG}\n"
+        f"User={pooler.uid}\n"
+        f"Group={pooler.uid}\n"
+        "Network=host\n"
+        "Volume=/etc/pgbouncer:/etc/pgbouncer:ro,z\n"
+        f"Volume={HOSTS_DIRECTORY}:{HOSTS_DIRECTORY}:z\n"
+        "Volume=/run/pgbouncer:/run/pgbouncer:ro,z\n"
+        f"Volume={STATE}:{STATE}:z\n"
+        "ReadOnly=true\n"
+        "ReadOnlyTmpfs=false\n"
+        "DropCapability=all\n"
+        "NoNewPrivileges=true\n"
+        "Notify=true\n"
+        "LogDriver=passthrough\n"
+        "Ulimit=core=0:0\n"
+        "StopTimeout=10\n"
+        f"Label={LABEL}={unit_digest}\n"
+        "\n[Service]\n"
+        "Restart=always\n"
+        "RestartSec=500ms\n"
+        "TimeoutStopSec=20\n"
+        "LimitCORE=0\n"
+        "MemoryMax=128M\n"
+        "\n[Install]\n"
+        "WantedBy=multi-user.target\n"
+    )
+
+
 def _socket(pooler: Pooler) -> str:
     listen = "".join(f"ListenStream={_address(address, pooler.port)}\n" for address in pooler.listen)
     return (
@@ -136,6 +188,9 @@ def _address(address: str, port: int) -> str:
 def _tmpfiles(pooler: Pooler) -> str:
     lines = [f"d /run/pgbouncer 0755 {pooler.uid} {pooler.uid}"]
     lines += [f"d /run/pgbouncer/{console} 0755 {pooler.uid} {pooler.uid}" for console in pooler.consoles]
+    if pooler.agent:
+        # The agent changes the hosts file by a rename, so the directory is its own.
+        lines += [f"d {path} 0755 {pooler.uid} {pooler.uid}" for path in (STATE, HOSTS_DIRECTORY)]
     return "".join(f"{line}\n" for line in lines)
 
 

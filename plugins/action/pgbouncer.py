@@ -4,12 +4,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from ansible.utils.display import Display
 
 from ...pooler import bundle, diff, observed, plan, shell, shell_apply
+from ...pooler.agent.config import DRAINING, PAUSE
 from ...pooler.bundle import Bundle
 from ...pooler.files import File
 from ...pooler.model import Pooler
@@ -27,14 +28,22 @@ _HOW = (
     "dispatch",
     "uid",
     "tls_directory",
+    "drain_notice",
     "drain_timeout",
     "transaction_timeout",
 )
 """The options that say how instances run, not what they pool."""
 
 
+_TRIES = 3
+
+
+class _MovedError(Exception):
+    """The agent has changed the hosts file between the read and the write; nothing was done."""
+
+
 class ActionModule(PoolerAction):
-    secret = frozenset({"users"})
+    secret = frozenset({"users", "patroni_password"})
 
     def perform(self, arguments: dict[str, Any]) -> dict[str, Any]:
         if arguments["state"] != "present":
@@ -49,6 +58,14 @@ class ActionModule(PoolerAction):
             return self._without_instances(host, todo, shell_apply.out(pooler, todo.remove))
         pooler = Pooler.from_variables(arguments)
         host = self.host()
+        for _try in range(_TRIES):
+            try:
+                return self._present(host, pooler)
+            except _MovedError:
+                Display().display(f"{host.name}: the agent has changed the hosts file meanwhile, so once more")
+        raise HostError(f"{host.name}: each of {_TRIES} times the agent has changed the hosts file meanwhile")
+
+    def _present(self, host: Host, pooler: Pooler) -> dict[str, Any]:
         before = _observe(host.read(shell.read(pooler)))
         _require(host, pooler, before, self.check)
         wanted = bundle.build(pooler, _facts(pooler, before))
@@ -60,6 +77,11 @@ class ActionModule(PoolerAction):
             shown["diff"] = diff.files(before, wanted, todo)
         if not todo.changes or self.check:
             return _result(pooler, todo, before, host) | shown
+        if before.held:
+            raise HostError(
+                f"{host.name}: the agent holds the clients: a switchover is under way, or there is no leader; "
+                "run again when it is over"
+            )
         _refuse_disruption(host, pooler, todo)
         change = _Change(host, pooler, wanted, todo, before)
         after = change.carry_out()
@@ -85,6 +107,7 @@ class _Change:
     def __init__(self, host: Host, pooler: Pooler, wanted: Bundle, todo: Plan, before: Observed) -> None:
         self.host, self.pooler, self.wanted, self.todo, self.before = host, pooler, wanted, todo, before
         self.drained: list[str] = []
+        self._latest = before
         self._restarted: list[int] = []
 
     def carry_out(self) -> Observed:
@@ -92,7 +115,11 @@ class _Change:
         if plan.needs_trial(self.wanted, self.before, self.todo):
             self._try()
         rolling = () if self.todo.together else self.todo.restart
-        answer = self.host.apply(shell_apply.apply(self.pooler, self.todo, self.wanted.release), self.todo.write)
+        found = self.before.files.get(bundle.DATABASES)
+        script = shell_apply.apply(self.pooler, self.todo, self.wanted.release, found.content if found else None)
+        answer = self.host.apply(script, self.todo.write)
+        if "moved" in answer.sections:
+            raise _MovedError
         after = self._checked(answer, ignore=(*rolling, *self.todo.remove))
         for number, console in enumerate(rolling):
             Display().display(
@@ -136,10 +163,12 @@ class _Change:
                 ]
         if answer.failed:
             self._back(f"{_step(answer)}{answer.failed}")
-        after = _observe(answer)
+        after = self._latest = _observe(answer)
+        # The agent may have followed another leader meanwhile.
+        wanted = replace(self.wanted, databases=bundle.hosts_file(self.pooler, _facts(self.pooler, after)))
         left = [
             change
-            for change in plan.plan(self.pooler, self.wanted, after).changes
+            for change in plan.plan(self.pooler, wanted, after).changes
             if change.instance not in ignore or change.instance is None
         ]
         if left:
@@ -152,19 +181,26 @@ class _Change:
             answer = self.host.apply(shell_apply.remove(self.pooler, Plan(remove=self.pooler.consoles)))
             state = "nothing is left of it" if not answer.failed else f"removing it failed too: {answer.failed}"
             raise HostError(f"{self.host.name}: {why}\nthe instances could not be brought up; {state}")
-        found = self.before.files
+        found = dict(self.before.files)
+        if bundle.DATABASES in found and bundle.DATABASES in self._latest.files:
+            old, new = found[bundle.DATABASES], self._latest.files[bundle.DATABASES].content.decode()
+            text = bundle.repointed(old.content.decode(), new, bundle.targets(self.pooler), self.pooler.engine_version)
+            found[bundle.DATABASES] = replace(old, content=text.encode())
         files = [
-            File(file.path, found[file.path].content, found[file.path].mode, found[file.path].owner)
-            for file in self.todo.write
-            if file.path in found
-        ] + [File(path, found[path].content, found[path].mode, found[path].owner) for path in self.todo.delete]
+            File(path, found[path].content, found[path].mode, found[path].owner)
+            for path in (*(file.path for file in self.todo.write), *self.todo.delete)
+            if path in found
+        ]
         units = [file.path for file in self.wanted.units if file.path not in found]
         fresh = [*self._restarted, *(self.todo.restart if self.todo.together else ())]
         reload = [console for console in self.before.instances if console not in fresh]
         anew = [*fresh, *(console for console in self.todo.remove)]
         extra = [console for console in self.pooler.consoles if console not in self.before.instances]
         answer = self.host.apply(
-            shell_apply.back(self.pooler, files, units, self.before.release, reload, anew, extra), files
+            shell_apply.back(
+                self.pooler, files, units, self.before.release, reload, anew, extra, self.before.agent is not None
+            ),
+            files,
         )
         serving = sorted(number for number, instance in _observe(answer).instances.items() if instance.answers)
         missing = sorted(set(self.before.instances) - set(serving))
@@ -186,17 +222,17 @@ def _refuse_disruption(host: Host, pooler: Pooler, todo: Plan) -> None:
 def _observe(answer: Answer) -> Observed:
     leaves = [*answer.lines("leaves"), "", ""]
     leader, trouble = observed.leader(answer.text("leader"))
+    units, containers = observed.units(answer.text("units")), observed.containers(answer.text("containers"))
     return Observed(
         release=answer.text("release").strip(),
         files=observed.files(answer.binary("files")),
         server_leaf=leaves[0],
         client_leaf=leaves[1],
         image_id=answer.text("image").strip(),
-        instances=observed.instances(
-            observed.units(answer.text("units")),
-            observed.containers(answer.text("containers")),
-            observed.consoles(answer.text("consoles")),
-        ),
+        instances=observed.instances(units, containers, observed.consoles(answer.text("consoles"))),
+        agent=observed.agent(units, containers),
+        draining=DRAINING in answer.lines("marks"),
+        held=PAUSE in answer.lines("marks"),
         leader=leader,
         leader_trouble=trouble,
     )
@@ -217,7 +253,7 @@ def _require(host: Host, pooler: Pooler, before: Observed, check: bool) -> None:
                 f"{host.name}: {pooler.tls_directory}/{use}/current is missing; "
                 "the role pgfleet.pooler.certificates issues it"
             )
-    if pooler.patroni and before.leader is None and not _last_known(before):
+    if pooler.patroni and before.leader is None and not _pointed_at(pooler, before, "leader"):
         raise HostError(
             f"{host.name}: Patroni was asked in vain for the leader: {before.leader_trouble or 'no answer'} "
             "(a stock image cannot ask; give it `server`, or our image)"
@@ -227,7 +263,8 @@ def _require(host: Host, pooler: Pooler, before: Observed, check: bool) -> None:
 def _facts(pooler: Pooler, before: Observed) -> bundle.Facts:
     directory = pooler.tls_directory
     return bundle.Facts(
-        leader=pooler.server or before.leader or _last_known(before),
+        leader=_leader(pooler, before),
+        replicas=_pointed_at(pooler, before, "replica"),
         server_leaf=before.server_leaf or f"{directory}/server/current",
         client_leaf=before.client_leaf or f"{directory}/client/current",
         verifiers=before.verifiers(),
@@ -235,11 +272,16 @@ def _facts(pooler: Pooler, before: Observed) -> bundle.Facts:
     )
 
 
-def _last_known(before: Observed) -> Server | None:
-    """The leader that the hosts file names, for when Patroni cannot be reached."""
+def _leader(pooler: Pooler, before: Observed) -> Server | None:
+    """Given, or what Patroni says; the hosts file where an agent keeps it, or where Patroni cannot be reached."""
+    return pooler.server or before.leader or _pointed_at(pooler, before, "leader")
+
+
+def _pointed_at(pooler: Pooler, before: Observed, target: str) -> Server | None:
     if bundle.DATABASES not in before.files:
         return None
-    return bundle.leader_in(before.files[bundle.DATABASES].content.decode())
+    names = [name for name, followed in bundle.targets(pooler).items() if followed == target]
+    return bundle.pointed_at(before.files[bundle.DATABASES].content.decode(), names)
 
 
 def _step(answer: Answer) -> str:
@@ -252,7 +294,7 @@ def _effects(todo: Plan) -> list[dict[str, Any]]:
 
 
 def _result(pooler: Pooler, todo: Plan, seen: Observed, host: Host) -> dict[str, Any]:
-    leader = pooler.server or seen.leader
+    leader = _leader(pooler, seen)
     return {
         "changed": bool(todo.changes),
         "effect": str(todo.effect),

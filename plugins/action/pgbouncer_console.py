@@ -18,16 +18,23 @@ class ActionModule(PoolerAction):
         command = _command(arguments)
         host = self.host()
         asked = commands.ASKED.get(command.verb, ("VERSION",))
-        answers = observed.consoles(host.read(shell.ask(asked)).text("consoles"))
+        read = host.read(shell.ask(asked))
+        answers = observed.consoles(read.text("consoles"))
         silent = [str(console) for console, answer in answers.items() if set(asked) - set(answer)]
         if silent or not answers:
             raise HostError(f"{host.name}: {'instance ' + ', '.join(silent) if silent else 'no instance'} answers")
         told = {console: said for console, answer in answers.items() if (said := commands.statements(command, answer))}
-        if told and not self.check:
-            answer = host.apply(shell.tell(told, commands.undo(command), arguments["timeout"]))
+        before = frozenset(read.lines("paused"))
+        after = commands.paused(command, before)
+        if (told or after != before) and not self.check:
+            # A pause that nobody has ended yet is not forgotten when carrying out fails.
+            script = shell.tell(told, commands.undo(command), arguments["timeout"])
+            record = shell.record(after) if after != before else ""
+            order = (record, script) if command.verb == "RESUME" else (script, record)
+            answer = host.apply("\n".join(order))
             if answer.failed:
                 raise HostError(f"{host.name}: {command.verb}: {answer.failed}")
-        return {"changed": bool(told), "instances": [str(console) for console in told]}
+        return {"changed": bool(told) or after != before, "instances": [str(console) for console in told]}
 
 
 def _command(arguments: dict[str, Any]) -> Command:

@@ -40,7 +40,8 @@ options:
     description:
       - Entries of PgBouncer's C([databases]) section.
       - Each has O(ignore:name) and any key that PgBouncer knows there, such as C(dbname), C(pool_size), C(pool_mode).
-      - Without C(host) an entry follows the leader.
+      - Without C(host) an entry follows the leader, or healthy replicas with C(target=replica); C(target=leader) is the
+        default.
       - C(max_db_connections) and C(max_db_client_connections) count for the host and are divided among the instances.
     type: list
     elements: dict
@@ -136,6 +137,60 @@ options:
     type: list
     elements: str
     default: []
+  agent:
+    description:
+      - The daemon beside the instances, a container of O(image). It points databases at the leader and at replicas, holds
+        clients while there is no leader, and answers V(/live), V(/ready) and V(/status).
+      - A stock image does not have it.
+    type: dict
+    default: {}
+    suboptions:
+      enabled:
+        description: By default there is one where O(patroni) or O(server) is given.
+        type: bool
+      role:
+        description:
+          - The role that it logs in as, with the certificate in C(client) below O(tls_directory). It needs no rights.
+          - By default that of O(auth_query), or V(pgbouncer).
+        type: str
+      dbname:
+        description: The database that it asks. By default that of O(auth_query), or V(postgres).
+        type: str
+      listen:
+        description: Addresses that it listens on.
+        type: list
+        elements: str
+        default: ['*']
+      port:
+        description: The port that it listens on.
+        type: int
+        default: 9127
+      tls:
+        description:
+          - Shows the certificate in C(server) below O(tls_directory). Without TLS nobody can command it, so that there are
+            no planned switchovers.
+        type: bool
+        default: true
+      pause_on_loss:
+        description:
+          - Holds clients as soon as the leader is lost, until there is a new one, at most a minute and at most half of
+            C(query_wait_timeout). They wait instead of getting errors.
+        type: bool
+        default: true
+      replica_max_lag:
+        description: How many bytes a replica may be behind.
+        type: int
+        default: 16777216
+      replica_fallback:
+        description: Databases with C(target=replica) go to the leader while no replica is fit.
+        type: bool
+        default: true
+      patroni_user:
+        description: User of Patroni's REST API, where it asks for a password to change anything.
+        type: str
+      patroni_password:
+        description: The password of O(agent.patroni_user).
+        type: str
   server:
     description: The one PostgreSQL server, where there is no Patroni.
     type: str
@@ -149,6 +204,12 @@ options:
         C(ca.crt), as M(pgfleet.pooler.certificate) makes them. The first is shown to clients, the second to PostgreSQL.
     type: str
     default: /etc/pgbouncer/tls
+  drain_notice:
+    description:
+      - How many seconds V(/ready) of the agent says C(draining) before the ports of a host with O(state=drained) close, so
+        that a load balancer sends nobody there any more.
+    type: int
+    default: 0
   drain_timeout:
     description:
       - How many seconds an instance that is to be restarted or taken away waits for its clients to leave of their own

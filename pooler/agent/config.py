@@ -24,7 +24,8 @@ DRAINING = f"{STATE}/draining"
 """Exists while the host is taken out."""
 
 DATABASE = "pgbouncer_agent"
-"""The entry of [databases] through which the agent asks a pool whether it serves."""
+REPLICA_DATABASE = "pgbouncer_agent_replica"
+"""The entries of [databases] through which the agent asks a pool whether it serves: the leader, and a replica."""
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,12 @@ DATABASES = ("app", "shop", "app.v-2", "*")
 USERS = ("alice", "bob", "app", "pgbouncer", "asker")
 TRUSTED = "bob"
 LEADERS = (Server("10.0.0.1"), Server("db2.example", 5433))
-PLAIN: Variables = {"image": "localhost/pgfleet/pooler:0.1.0", "patroni": ["https://db1:8008"], "instances": 1}
+PLAIN: Variables = {
+    "image": "localhost/pgfleet/pooler:0.1.0",
+    "patroni": ["https://db1:8008"],
+    "agent": {"enabled": False},
+    "instances": 1,
+}
 MODES = ("session", "transaction", "statement")
 
 # Values besides the default that an engine starts with, where those of the kind would not do.

@@ -11,7 +11,7 @@ import pytest
 from pooler import bundle, diff, ini, scram, settings, userlist
 from pooler.bundle import Bundle, Facts
 from pooler.model import AUTH_DATABASE, Pooler
-from pooler.observed import FoundFile, Instance, Observed
+from pooler.observed import Agent, FoundFile, Instance, Observed
 from pooler.plan import Effect, Plan, plan, removal
 from pooler.server import Server
 
@@ -52,6 +52,7 @@ def converged(wanted: Pooler, made: Bundle) -> Observed:
             )
             for console in wanted.consoles
         },
+        agent=Agent(True, made.agent_digest, IMAGE) if made.agent else None,
         leader=FACTS.leader,
     )
 
@@ -293,7 +294,7 @@ def test_clients_are_kept_out_of_the_database_that_auth_query_uses() -> None:
             f.content.decode() for f in bundle.build(pooler(hba=rules), FACTS).files if f.path.endswith("hba.conf")
         )
         first = text.splitlines()[0].split()
-        assert first[1] == AUTH_DATABASE
+        assert AUTH_DATABASE in first[1].split(",")
         assert first[-1] == "reject"
 
 
