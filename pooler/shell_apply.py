@@ -217,7 +217,7 @@ switch() {{
   ln -sfn "releases/$1" {CURRENT}.new && mv -T {CURRENT}.new {CURRENT} && sync {CONFIGURATION}
 }}
 own() {{  # the hosts file is ours until disown, unless it is no longer the one that the plan was made from
-  mkdir -p {HOSTS_DIRECTORY}
+  (umask 022; mkdir -p {HOSTS_DIRECTORY})
   exec 7< {HOSTS_DIRECTORY}
   flock --timeout 30 7 || {{ echo "{HOSTS_DIRECTORY} is locked by another" >&2; return 1; }}
   [ ! -f {DATABASES} ] && [ -z "$1" ] || [ "$(sha256sum < {DATABASES})" = "$1  -" ] || {{
