@@ -7,10 +7,10 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from . import main_job
+from . import changes, main_job
 from .figures import Figure, table, write
 
-DRILLS: Mapping[str, Callable[[bool], Sequence[Figure]]] = {"main": main_job.run}
+DRILLS: Mapping[str, Callable[[bool], Sequence[Figure]]] = {"main": main_job.run, "changes": changes.run}
 RESULTS = Path("build/drills")
 
 

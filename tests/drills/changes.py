@@ -1,7 +1,8 @@
 """What clients feel of changes: reloads, rolling restarts, another image, another number of instances, bad changes.
 
 Clients with persistent connections and clients that open a new one every time work through the pool meanwhile; their
-bookkeeping is in `pooler.drill`. The plain ways to restart stand beside ours, without goals.
+bookkeeping is in `pooler.drill`. The plain ways to restart stand beside ours as controls: whoever counts must see
+their harm.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ Event = Callable[["Change"], None]
 
 @dataclass(frozen=True)
 class Row:
-    """`instances` the host has before. `plain`: not our way, so without goals. `host`: whose clients are watched.
+    """`instances` the host has before. `plain`: a control, not our way. `host`: whose clients are watched.
 
     `newcomers`: whether some of them open a new connection every time.
     """
@@ -382,7 +383,10 @@ def _figures(what: str, row: Row, outcomes: Sequence[Outcome]) -> list[Figure]:
             ),
         )
         figures.append(Figure(f"{what}: longest stall", stall, "s"))
-    if not row.plain:
+    if row.plain:
+        harmed = sum(o.transactions_failed + o.connections_failed + o.early for o in outcomes)
+        figures.append(Figure(f"{what}: clients harmed, as the count must see", harmed, "", least=1))
+    else:
         wrong = sum(len(o.wrong) for o in outcomes)
         figures.append(Figure(f"{what}: plays that ended otherwise than they should", wrong, "", 0))
     return figures

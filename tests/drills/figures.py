@@ -12,7 +12,8 @@ from pathlib import Path
 class Figure:
     """One measured value. `goal` is the most it may be; `floor` the least that is physically possible, if known.
 
-    A figure without a goal is shown for comparison and cannot fail.
+    `least` is the least that a control must show. A figure without goal and `least` is shown for comparison and
+    cannot fail.
     """
 
     what: str
@@ -20,20 +21,27 @@ class Figure:
     unit: str
     goal: float | None = None
     floor: float | None = None
+    least: float | None = None
 
     @property
     def reached(self) -> bool:
-        return self.goal is None or self.value <= self.goal
+        return (self.goal is None or self.value <= self.goal) and (self.least is None or self.value >= self.least)
+
+    @property
+    def demand(self) -> str:
+        """What it must be, or nothing."""
+        if self.least is not None:
+            return f">= {_number(self.least)}"
+        return "" if self.goal is None else f"<= {_number(self.goal)}"
 
 
 def table(figures: Sequence[Figure]) -> str:
     """Columns: what, measured, goal, floor, verdict."""
     rows = [("", "measured", "goal", "floor", "")]
     for figure in figures:
-        goal = "" if figure.goal is None else f"<= {_number(figure.goal)}"
         floor = "" if figure.floor is None else _number(figure.floor)
-        verdict = "" if figure.goal is None else "reached" if figure.reached else "MISSED"
-        rows.append((figure.what, f"{_number(figure.value)} {figure.unit}", goal, floor, verdict))
+        verdict = ("reached" if figure.reached else "MISSED") if figure.demand else ""
+        rows.append((figure.what, f"{_number(figure.value)} {figure.unit}", figure.demand, floor, verdict))
     widths = [max(len(row[column]) for row in rows) for column in range(5)]
     return "\n".join(
         "  ".join(
