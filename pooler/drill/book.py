@@ -5,6 +5,7 @@ Times are seconds since the book was opened, by the clock it is given.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -85,8 +86,8 @@ class Mark:
 
 
 class Book:
-    """Clients tell it what befalls them. `began` is when it was opened, by its clock. `hit` are workers that saw an
-    error; `served` is by address of the database server, where workers ask for it.
+    """Clients tell it what befalls them. `began` is when it was opened, by its clock. `hits` are the errors that
+    each worker saw; `served` is by address of the database server, where workers ask for it.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -95,7 +96,7 @@ class Book:
         self.tallies = {stream: Tally() for stream in Stream}
         self.closed: list[Closed] = []
         self.marks: list[Mark] = []
-        self.hit: set[int] = set()
+        self.hits: Counter[int] = Counter()
         self.served: dict[str, Served] = {}
         self._last: dict[Stream, float] = {}
         self._last_of: dict[tuple[Stream, int], float] = {}
@@ -126,13 +127,13 @@ class Book:
     def failure(self, stream: Stream, kind: Kind, message: str, client: int | None = None) -> None:
         """`client` is a worker that was hit by it."""
         if client is not None:
-            self.hit.add(client)
+            self.hits[client] += 1
         now, tally = self.now(), self.tallies[stream]
         tally.failures.setdefault(kind, Failures()).add(now, message)
         tally.last_failure = now
 
     def connection_closed(self, message: str, client: int, *, spoke: bool) -> None:
-        self.hit.add(client)
+        self.hits[client] += 1
         self.closed.append(Closed(self.now(), spoke, message))
 
     def mark(self, what: str) -> None:

@@ -13,7 +13,8 @@ from .ledger import Verdict
 
 @dataclass(frozen=True)
 class Report:
-    """`began` is in seconds since the epoch, every other time in seconds since then. `hit`: workers that saw an error.
+    """`began` is in seconds since the epoch, every other time in seconds since then. `hits`: errors of each worker
+    that saw one.
 
     `served`: by address of the database server, only where workers did `write` or `read`.
     """
@@ -24,7 +25,7 @@ class Report:
     closed: list[Closed]
     marks: list[Mark]
     verdict: Verdict
-    hit: int = 0
+    hits: dict[int, int] = field(default_factory=dict)
     served: dict[str, Served] = field(default_factory=dict)
 
     @property
@@ -42,7 +43,7 @@ class Report:
 
     @classmethod
     def of(cls, book: Book, began: float, seconds: float, verdict: Verdict) -> Report:
-        return cls(began, seconds, book.tallies, book.closed, book.marks, verdict, len(book.hit), book.served)
+        return cls(began, seconds, book.tallies, book.closed, book.marks, verdict, dict(book.hits), book.served)
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))
@@ -57,7 +58,7 @@ class Report:
             closed=[Closed(**each) for each in data["closed"]],
             marks=[Mark(**each) for each in data["marks"]],
             verdict=Verdict(**data["verdict"]),
-            hit=data["hit"],
+            hits={int(client): count for client, count in data["hits"].items()},
             served={server: Served(**each) for server, each in data["served"].items()},
         )
 

@@ -111,7 +111,7 @@ def test_errors_are_what_workers_saw_and_each_worker_is_hit_once() -> None:
     clock.time += 1
     book.failure(Stream.KNOCKS, Kind.REFUSED, "refused")
     report = Report.of(book, began=0.0, seconds=book.end(), verdict=NOBODY)
-    assert (report.errors, report.hit, report.last_error) == (3, 2, 2.0)
+    assert (report.errors, report.hits, report.last_error) == (3, {1: 2, 2: 1}, 2.0)
 
 
 def test_each_server_is_known_by_the_first_and_the_last_transaction_it_served() -> None:

@@ -1,0 +1,44 @@
+"""The events of the drill, by the name that `--events` takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from . import events
+from .peers import HAPROXY, POLLER
+from .scene import OURS, Scene
+
+ALL = (OURS, HAPROXY, POLLER)
+
+
+@dataclass(frozen=True)
+class Row:
+    """`beyond`: the most by which our stall may exceed the floor, in seconds. `each`: the most errors of one worker.
+
+    `middle`: the most errors that half of the runs may have. `healed`: the most seconds from the event to the last
+    error. None: no goal. Nothing may ever be lost.
+    """
+
+    name: str
+    event: Callable[[Scene], None]
+    designs: tuple[str, ...] = ALL
+    work: str = "write"
+    beyond: float | None = None
+    each: int | None = None
+    middle: int | None = None
+    healed: float | None = None
+
+
+ROWS = (
+    Row("switchover by REST", events.switchover_by_rest),
+    Row("leader killed", events.leader_killed, beyond=0.5, each=1, middle=5),
+    Row("leader partitioned", events.leader_partitioned, beyond=0.5, each=1, middle=5),
+    Row("PostgreSQL crashed", events.postgresql_crashed, beyond=0.5, each=1, middle=5),
+    Row("leader cut off from etcd", events.leader_cut_off),
+    Row("etcd away", events.etcd_away),
+    Row("Patroni silent", events.patroni_silent, each=0),
+    Row("replica killed", events.replica_killed, work="read", each=1, healed=3.0),
+)
+_BY_NAME = {row.name: row for row in ROWS}
+SHORT = (_BY_NAME["switchover by REST"], _BY_NAME["leader killed"])
