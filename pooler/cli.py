@@ -11,10 +11,14 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from . import __version__
+from .agent.config import CONFIG
 from .errors import PoolerError
+
+if TYPE_CHECKING:
+    from .switchover import command
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -69,11 +73,50 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--key", metavar="FILE")
     command.set_defaults(run=_leader)
 
+    command = commands.add_parser("cluster", help="show the members of the cluster, as Patroni sees them")
+    _beside_agent(command)
+    command.set_defaults(run=_cluster)
+
+    command = commands.add_parser("switchover", help="make another member the leader while all clients wait")
+    command.add_argument("--candidate", metavar="NAME", help="the member to lead (default: the fittest)")
+    _behind_pause(command)
+    command.set_defaults(run=_switchover)
+
+    command = commands.add_parser("restart-leader", help="restart PostgreSQL where it leads while all clients wait")
+    _behind_pause(command)
+    command.set_defaults(run=_restart_leader)
+
     command = commands.add_parser("release-port", help="end listening on a port for all holders of the socket")
     command.add_argument("pid", type=int)
     command.add_argument("port", type=int)
     command.set_defaults(run=_release_port)
     return parser
+
+
+def _beside_agent(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--config", metavar="FILE", default=CONFIG, help="the agent's (default %(default)s)")
+    command.add_argument(
+        "--patroni", action="append", default=[], metavar="URL", help="instead of those in the agent's configuration"
+    )
+    command.add_argument("--json", action="store_true")
+
+
+def _behind_pause(command: argparse.ArgumentParser) -> None:
+    """Options of what is done while clients wait. Times are in seconds."""
+    _beside_agent(command)
+    command.add_argument(
+        "--agent", action="append", required=True, metavar="URL", help="of every pooler host: https://HOST:9127"
+    )
+    command.add_argument(
+        "--pause-timeout", type=float, default=5.0, metavar="S", help="for running transactions (default %(default)s)"
+    )
+    command.add_argument(
+        "--max-stall", type=float, default=10.0, metavar="S", help="clients may wait (default %(default)s)"
+    )
+    command.add_argument(
+        "--max-transaction", type=float, default=5.0, metavar="S", help="age of the oldest one (default %(default)s)"
+    )
+    command.add_argument("--check", action="store_true", help="only whether it could be done now")
 
 
 def _scram(parsed: argparse.Namespace) -> int:
@@ -108,10 +151,9 @@ def _kind(name: str) -> Literal["ini", "userlist", "hba"]:
 
 
 def _render(parsed: argparse.Namespace) -> int:
-    from . import bundle
-    from .model import Pooler
+    from . import bundle, variables
 
-    pooler = Pooler.from_variables(_variables(Path(parsed.variables)))
+    pooler = variables.read(_variables(Path(parsed.variables)))
     facts = bundle.Facts(
         leader=pooler.server,
         server_leaf=f"{pooler.tls_directory}/server/current",
@@ -180,6 +222,33 @@ def _leader(parsed: argparse.Namespace) -> int:
         return 1
     print(json.dumps({"host": found.host, "port": found.port}))
     return 0
+
+
+def _cluster(parsed: argparse.Namespace) -> int:
+    from .switchover import command
+
+    return command.cluster(command.Options(parsed.config, tuple(parsed.patroni), as_json=parsed.json))
+
+
+def _switchover(parsed: argparse.Namespace) -> int:
+    from .switchover import command
+
+    return command.switchover(_options(parsed), parsed.candidate)
+
+
+def _restart_leader(parsed: argparse.Namespace) -> int:
+    from .switchover import command
+
+    return command.restart(_options(parsed))
+
+
+def _options(parsed: argparse.Namespace) -> command.Options:
+    from .switchover import command, coordinator
+
+    limits = coordinator.Limits(parsed.pause_timeout, parsed.max_stall, parsed.max_transaction)
+    return command.Options(
+        parsed.config, tuple(parsed.patroni), tuple(parsed.agent), limits, check=parsed.check, as_json=parsed.json
+    )
 
 
 def _release_port(parsed: argparse.Namespace) -> int:

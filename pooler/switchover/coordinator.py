@@ -1,0 +1,251 @@
+"""Patroni is given an order while the clients of every pooler host wait between transactions.
+
+The order of the steps is what loses nothing: all hosts are paused before Patroni is told; the hosts file names the new
+leader while they are; they go on only when that one takes writes by its own words over SQL, since Patroni's REST says
+so some tenths of a second too early. PAUSE has closed every server connection, so nothing has to be reconnected.
+"""
+
+from __future__ import annotations
+
+import ssl
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+from .. import patroni
+from ..agent.config import AgentConfig
+from ..errors import InvalidError, PoolerError, Problem
+from ..server import Server
+from . import preconditions
+from .agents import Agent, Agents
+from .change import SEARCH, Change
+from .cluster import Member
+from .patroni_rest import Order, Rest
+from .pipeline import Do, Step, StepError, Taken, run
+from .report import Report
+from .sql import Database
+
+_CATCH_UP = 2.0
+"""Seconds in which the candidate must have replayed what the leader had written: else it would do so in the pause."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """In seconds. `stall` counts from the beginning of the pause, `transaction` is the age of the oldest allowed."""
+
+    pause: float = 5.0
+    stall: float = 10.0
+    transaction: float = 5.0
+
+    @property
+    def lease(self) -> float:
+        """After so long an agent takes a coordinator for dead although its connection stands."""
+        return self.pause + self.stall + SEARCH + 30.0
+
+
+def steps(
+    agents: Agents,
+    change: Change,
+    limits: Limits,
+    checkpoint: Do,
+    stop: Event,
+    clock: Callable[[], float] = time.monotonic,
+) -> tuple[Step, ...]:
+    """What is done. Until Patroni has its order `stop` ends it; from then on only the way ahead is short."""
+    paused_at = [0.0]
+
+    def pause() -> None:
+        paused_at[0] = clock()
+        agents.pause(limits.pause)
+
+    def point_back() -> None:
+        if not change.order.sent:
+            agents.point(change.before)
+
+    def point_anew() -> None:
+        if change.order.sent:
+            agents.point(change.leader())
+
+    def unless_stopped(do: Do) -> Do:
+        def done() -> None:
+            if stop.is_set():
+                raise PoolerError("was told to stop")
+            do()
+
+        return done
+
+    before = [
+        Step("checkpoint", checkpoint),
+        Step("hold", lambda: agents.hold(limits.lease), agents.release),
+        Step("canary", agents.start_canaries, agents.stop_canaries),
+        Step("pause", pause, agents.resume),
+    ]
+    if change.after != change.before:
+        before.append(Step("point", lambda: agents.point(change.after), point_back))
+    before.append(Step(change.name, lambda: change.give(paused_at[0] + limits.stall), point_anew))
+    return (
+        *(replace(step, do=unless_stopped(step.do)) for step in before),
+        Step("resume", agents.resume),
+        Step("canary stop", agents.stop_canaries),
+        Step("release", agents.release),
+    )
+
+
+@dataclass
+class Coordinator:
+    """One run. `agents` are the URLs of all pooler hosts' agents; with `check` it ends before anybody notices.
+
+    `told` hears of each step; `stop`, when set, ends the run early.
+    """
+
+    agents: tuple[str, ...]
+    config: AgentConfig
+    limits: Limits
+    told: Callable[[Taken], None]
+    check: bool = False
+    stop: Event = field(default_factory=Event)
+    _report: Report = field(default_factory=Report, init=False)
+
+    def switchover(self, candidate: str | None = None) -> Report:
+        """Make the named member the leader, or the one that lags least. What fails is in the report."""
+        return self._reported(lambda stack: self._switchover(stack, candidate))
+
+    def restart(self) -> Report:
+        """Restart PostgreSQL where it leads. What fails is in the report."""
+        return self._reported(self._restart)
+
+    def _reported(self, work: Callable[[ExitStack], None]) -> Report:
+        try:
+            with ExitStack() as stack:
+                work(stack)
+        except StepError as error:
+            self._found(steps=error.taken, error=str(error))
+        except PoolerError as error:
+            self._found(error=str(error))
+        return self._report.judged(self.limits.stall)
+
+    def _switchover(self, stack: ExitStack, name: str | None) -> None:
+        agents, members = self._agents(stack), rest(self.config)
+        cluster = members.cluster()
+        leader = preconditions.leader(cluster)
+        candidate = preconditions.candidate(cluster, name, synchronous=members.synchronous())
+        self._found(leader=leader.name, candidate=candidate.name)
+        old, new = self._leading(stack, leader), self._database(stack, candidate.server)
+        _caught_up(old, new, candidate)
+        order = members.order(
+            members.url(leader), "/switchover", {"leader": leader.name, "candidate": candidate.name}, self.limits.lease
+        )
+        stack.callback(order.close)
+        self._carry_out(agents, members, "switchover", order, old, new.server, lambda: new.state() == "writable")
+
+    def _restart(self, stack: ExitStack) -> None:
+        agents, members = self._agents(stack), rest(self.config)
+        leader = preconditions.leader(members.cluster())
+        self._found(leader=leader.name)
+        old = self._leading(stack, leader)
+        began = old.started()
+        order = members.order(members.url(leader), "/restart", {"role": "primary"}, self.limits.lease)
+        stack.callback(order.close)
+
+        def again() -> bool:
+            return old.started() not in ("", began) and old.state() == "writable"
+
+        self._carry_out(agents, members, "restart", order, old, old.server, again)
+
+    def _carry_out(
+        self,
+        agents: Agents,
+        members: Rest,
+        name: str,
+        order: Order,
+        old: Database,
+        after: Server,
+        reached: Callable[[], bool],
+    ) -> None:
+        if self.check:
+            return
+        change = Change(
+            name,
+            order,
+            before=old.server,
+            after=after,
+            reached=reached,
+            still=lambda: old.state() == "writable",
+            elsewhere=lambda: self._elsewhere(replace(members, timeout=1.0)),
+        )
+        try:
+            todo = steps(agents, change, self.limits, lambda: self._checkpoint(old), self.stop)
+            self._found(steps=run(todo, self.told))
+        finally:
+            self._found(hosts=dict(agents.felt), changed=order.sent and not order.refused, patroni=change.took)
+
+    def _agents(self, stack: ExitStack) -> Agents:
+        if not self.agents:
+            raise InvalidError([Problem("agents", "none is given", "all pooler hosts' agents have to be told to wait")])
+        tls = _tls(self.config)
+        return stack.enter_context(Agents([Agent(url, tls) for url in self.agents]))
+
+    def _database(self, stack: ExitStack, server: Server) -> Database:
+        database = Database(server, self.config.client_leaf, self.config.role, self.config.dbname)
+        stack.callback(database.close)
+        return database
+
+    def _leading(self, stack: ExitStack, leader: Member) -> Database:
+        """The connection to the leader, which must take writes and run no old transaction."""
+        database = self._database(stack, leader.server)
+        activity = database.activity()
+        if database.state() != "writable":
+            raise InvalidError([Problem("leader", f"{leader.name} leads by Patroni's words, but takes no writes")])
+        preconditions.transactions(activity, self.limits.transaction)
+        if activity.hidden:
+            roles = ", ".join(f"{user} ({count})" for user, count in sorted(activity.hidden.items()))
+            self._note(f"transactions of these roles cannot be seen without pg_read_all_stats: {roles}")
+        return database
+
+    def _checkpoint(self, old: Database) -> None:
+        """Patroni orders one in the pause; there is less left for it to write when there has just been one."""
+        if not old.checkpoint():
+            self._note(f"no checkpoint beforehand: {self.config.role} may not order one without pg_checkpoint")
+
+    def _elsewhere(self, members: Rest) -> Server | None:
+        with ExitStack() as stack:
+            try:
+                leader = preconditions.leader(members.cluster())
+            except PoolerError:
+                return None
+            return leader.server if self._database(stack, leader.server).state() == "writable" else None
+
+    def _note(self, what: str) -> None:
+        self._found(notes=(*self._report.notes, what))
+
+    def _found(self, **values: Any) -> None:
+        self._report = replace(self._report, **values)
+
+
+def rest(config: AgentConfig) -> Rest:
+    """Patroni's members, asked with the agent's leaf, and its password where it has one."""
+    return Rest(
+        tuple(url.rstrip("/") for url in config.patroni), _tls(config), config.patroni_user, config.patroni_password
+    )
+
+
+def _tls(config: AgentConfig) -> ssl.SSLContext:
+    leaf = Path(config.client_leaf)
+    return patroni.context(str(leaf / "ca.crt"), str(leaf / "tls.crt"), str(leaf / "tls.key"))
+
+
+def _caught_up(old: Database, new: Database, candidate: Member) -> None:
+    """Raises InvalidError when the candidate needs longer than _CATCH_UP to replay what the leader has written."""
+    position, limit = old.written(), time.monotonic() + _CATCH_UP
+    if new.state() != "recovery":
+        new.replayed(position)  # says what is wrong with a silent one
+        raise InvalidError([Problem("candidate", f"{candidate.name} takes writes already")])
+    while not new.replayed(position):
+        if time.monotonic() >= limit:
+            what = f"{candidate.name} has not replayed in {_CATCH_UP:g} s what the leader had written"
+            raise InvalidError([Problem("candidate", what, "wait until it has caught up")])
+        time.sleep(0.05)

@@ -1,0 +1,114 @@
+"""Direct connections to members of the cluster, as the agents' role: who takes writes, and what runs there."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Literal
+
+import psycopg
+from psycopg.conninfo import make_conninfo
+
+from ..errors import PoolerError
+from ..server import Server
+from .preconditions import Activity, Transaction
+
+State = Literal["writable", "recovery", "silent"]
+
+NAME = "pooler-switchover"
+"""application_name of these connections."""
+
+_SECONDS = 2
+"""For connecting, and for one answer."""
+
+_ACTIVITY = """
+SELECT pid, usename, state, extract(epoch FROM clock_timestamp() - xact_start)::float8
+  FROM pg_catalog.pg_stat_activity
+ WHERE usesysid IS NOT NULL AND pid <> pg_backend_pid()
+   AND (backend_type = 'client backend' OR backend_type IS NULL)
+"""
+"""Of sessions of roles that ours may not look at only process and user are shown."""
+
+
+class Database:
+    """One member, asked over a connection that is opened beforehand and again when it is lost."""
+
+    def __init__(self, server: Server, leaf: str, role: str, dbname: str) -> None:
+        self.server = server
+        self._conninfo = make_conninfo(
+            host=server.host,
+            port=server.port,
+            user=role,
+            dbname=dbname,
+            sslmode="verify-full",
+            sslrootcert=str(Path(leaf, "ca.crt")),
+            sslcert=str(Path(leaf, "tls.crt")),
+            sslkey=str(Path(leaf, "tls.key")),
+            connect_timeout=_SECONDS,
+            tcp_user_timeout=_SECONDS * 1000,
+            application_name=NAME,
+            options=f"-c statement_timeout={_SECONDS * 1000}",
+        )
+        self._connection: psycopg.Connection | None = None
+
+    def state(self) -> State:
+        """Whether it takes writes now; silent when it does not answer."""
+        try:
+            return "recovery" if self._row("SELECT pg_catalog.pg_is_in_recovery()")[0] else "writable"
+        except PoolerError:
+            return "silent"
+
+    def started(self) -> str:
+        """When its postmaster was started, as a text to compare; empty when it does not answer."""
+        try:
+            return str(self._row("SELECT pg_catalog.pg_postmaster_start_time()")[0])
+        except PoolerError:
+            return ""
+
+    def written(self) -> str:
+        """The leader's position in the WAL. Raises PoolerError."""
+        return str(self._row("SELECT pg_catalog.pg_current_wal_lsn()")[0])
+
+    def replayed(self, position: str) -> bool:
+        """Whether a replica has replayed the WAL up to there. Raises PoolerError."""
+        return bool(self._row(f"SELECT pg_catalog.pg_last_wal_replay_lsn() >= '{position}'::pg_lsn")[0])
+
+    def activity(self) -> Activity:
+        """The open transactions of other sessions, as far as our role may see them. Raises PoolerError."""
+        transactions, hidden = [], Counter[str]()
+        for pid, user, state, age in self._rows(_ACTIVITY):
+            if state is None:
+                hidden[str(user)] += 1
+            elif age is not None:
+                transactions.append(Transaction(int(str(pid)), str(user), str(state), float(str(age))))
+        return Activity(tuple(transactions), hidden)
+
+    def checkpoint(self) -> bool:
+        """Write out what is dirty, so that a shutdown has little left to do; False when our role may not order it."""
+        try:
+            self._rows("SET statement_timeout = 0")
+            self._rows("CHECKPOINT")
+            self._rows("RESET statement_timeout")
+        except PoolerError as error:
+            if isinstance(error.__cause__, psycopg.errors.InsufficientPrivilege):
+                return False
+            raise
+        return True
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _row(self, statement: str) -> tuple[object, ...]:
+        return self._rows(statement)[0]
+
+    def _rows(self, statement: str) -> list[tuple[object, ...]]:
+        try:
+            if self._connection is None:
+                self._connection = psycopg.connect(self._conninfo, autocommit=True, prepare_threshold=None)
+            cursor = self._connection.execute(statement.encode())
+            return cursor.fetchall() if cursor.description else []
+        except psycopg.Error as error:
+            self.close()
+            raise PoolerError(f"{self.server.host}:{self.server.port}: {str(error).strip()}") from error
