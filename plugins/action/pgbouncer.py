@@ -9,7 +9,7 @@ from typing import Any
 
 from ansible.utils.display import Display
 
-from ...pooler import bundle, diff, observed, plan, shell, shell_apply
+from ...pooler import bundle, diff, observed, plan, shell, shell_apply, variables
 from ...pooler.agent.config import DRAINING, PAUSE
 from ...pooler.bundle import Bundle
 from ...pooler.files import File
@@ -48,7 +48,7 @@ class ActionModule(PoolerAction):
     def perform(self, arguments: dict[str, Any]) -> dict[str, Any]:
         if arguments["state"] != "present":
             # What was to be pooled is of no matter any more; a mistake there does not stand in the way.
-            pooler = Pooler.from_variables({name: arguments[name] for name in _HOW} | {"userlist_only": True})
+            pooler = variables.read({name: arguments[name] for name in _HOW} | {"userlist_only": True})
             host = self.host()
             before = _observe(host.read(shell.read(pooler)))
             if arguments["state"] == "absent":
@@ -56,7 +56,7 @@ class ActionModule(PoolerAction):
                 return self._without_instances(host, todo, shell_apply.remove(pooler, todo))
             todo = plan.withdrawal(before)
             return self._without_instances(host, todo, shell_apply.out(pooler, todo.remove))
-        pooler = Pooler.from_variables(arguments)
+        pooler = variables.read(arguments)
         host = self.host()
         for _try in range(_TRIES):
             try:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...pooler import bundle, model, userlist
+from ...pooler import bundle, userlist, variables
 from ...pooler.errors import InvalidError
 from ...pooler.files import File
 from ..plugin_utils import single_file
@@ -17,7 +17,7 @@ class ActionModule(PoolerAction):
     secret = frozenset({"password", "verifier"})
 
     def perform(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        users = model.listed_users(arguments["users"])
+        users = variables.listed_users(arguments["users"])
         host = self.host()
         found = single_file.read(host, arguments["path"])
         try:

@@ -139,8 +139,8 @@ options:
     default: []
   agent:
     description:
-      - The daemon beside the instances, a container of O(image). It points databases at the leader and at replicas, holds
-        clients while there is no leader, and answers V(/live), V(/ready) and V(/status).
+      - The daemon beside the instances, a container of O(image). It points databases at the leader and at replicas,
+        holds clients while there is no leader, and answers V(/live), V(/ready) and V(/status).
       - A stock image does not have it.
     type: dict
     default: {}
@@ -167,8 +167,8 @@ options:
         default: 9127
       tls:
         description:
-          - Shows the certificate in C(server) below O(tls_directory). Without TLS nobody can command it, so that there are
-            no planned switchovers.
+          - Shows the certificate in C(server) below O(tls_directory). Without TLS nobody can command it, so that there
+            are no planned switchovers.
         type: bool
         default: true
       pause_on_loss:
@@ -206,8 +206,8 @@ options:
     default: /etc/pgbouncer/tls
   drain_notice:
     description:
-      - How many seconds V(/ready) of the agent says C(draining) before the ports of a host with O(state=drained) close, so
-        that a load balancer sends nobody there any more.
+      - How many seconds V(/ready) of the agent says C(draining) before the ports of a host with O(state=drained)
+        close, so that a load balancer sends nobody there any more.
     type: int
     default: 0
   drain_timeout:

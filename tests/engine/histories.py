@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from pooler import scram, settings
 from pooler.bundle import Facts
-from pooler.model import OWNED
 from pooler.server import Server
+from pooler.variables import OWNED
 from tests.engine.miniature import IDENT, LEAVES, TLS
 
 Variables = dict[str, Any]

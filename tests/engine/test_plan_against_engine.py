@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, event, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from pooler import bundle, settings
+from pooler import bundle, settings, variables
 from pooler.bundle import Facts
 from pooler.model import Pooler
 from pooler.plan import Effect, Plan, plan
@@ -62,7 +62,7 @@ def hosts() -> Iterator[Hosts]:
 def test_applied_plan_yields_what_a_fresh_start_yields(
     hosts: Hosts, history: list[Variables], facts: list[Facts]
 ) -> None:
-    poolers = [Pooler.from_variables(variables) for variables in history]
+    poolers = [variables.read(each) for each in history]
     hosts.changed.fresh(bundle.build(poolers[0], facts[0]), *poolers[0].consoles)
     for new, wanted in zip(poolers[1:], facts[1:], strict=False):
         made, _, todo = planned(hosts.changed, new, wanted)
@@ -85,7 +85,7 @@ def test_applied_plan_yields_what_a_fresh_start_yields(
 def test_nothing_is_restarted_where_a_reload_would_do(
     hosts: Hosts, history: list[Variables], before: Facts, after: Facts
 ) -> None:
-    old, new = map(Pooler.from_variables, history)
+    old, new = map(variables.read, history)
     hosts.changed.fresh(bundle.build(old, before), *old.consoles)
     made, seen, todo = planned(hosts.changed, new, after)
     if not todo.restart or any(seen.instances[console].unit_digest != made.unit_digest for console in todo.restart):
@@ -114,7 +114,7 @@ def test_nothing_is_restarted_where_a_reload_would_do(
 def test_second_run_finishes_what_a_broken_one_began(
     hosts: Hosts, history: list[Variables], before: Facts, after: Facts, portion: float
 ) -> None:
-    old, new = map(Pooler.from_variables, history)
+    old, new = map(variables.read, history)
     hosts.changed.fresh(bundle.build(old, before), *old.consoles)
     made, _, todo = planned(hosts.changed, new, after)
     steps = len(hosts.changed.steps(todo, made))
@@ -132,7 +132,7 @@ def test_second_run_finishes_what_a_broken_one_began(
 
 
 def test_value_set_by_hand_at_the_console_is_seen_and_taken_back(hosts: Hosts) -> None:
-    given = Pooler.from_variables(histories.PLAIN)
+    given = variables.read(histories.PLAIN)
     facts = Facts(histories.LEADERS[0], f"{TLS}/server/01", f"{TLS}/client/01")
     made = bundle.build(given, facts)
     for host in (hosts.changed, hosts.fresh):

@@ -15,7 +15,7 @@ import pytest
 from psycopg import pq
 from psycopg.pq.abc import PGconn
 
-from pooler import bundle, scram
+from pooler import bundle, scram, variables
 from pooler.bundle import RUNTIME, Facts
 from pooler.model import Pooler
 from pooler.plan import Effect, Plan
@@ -102,9 +102,9 @@ class Tier:
         return [row["id"] for row in self.instance.show("SERVERS") if row["close_needed"] == "0"]
 
 
-def inventory(**variables: object) -> Pooler:
+def inventory(**changed: object) -> Pooler:
     given = {"patroni": None, "server": SOCKET, "userlist_only": True, "databases": [DATABASE]}
-    return Pooler.from_variables(histories.PLAIN | given | variables)
+    return variables.read(histories.PLAIN | given | changed)
 
 
 def alive(session: Session) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pooler import bundle, ini
+from pooler import bundle, ini, variables
 from pooler.agent.config import CONFIG, DATABASE, REPLICA_DATABASE, AgentConfig
 from pooler.bundle import Bundle, Facts
 from pooler.errors import InvalidError
@@ -25,7 +25,7 @@ REPLICAS = Server("10.0.0.2,10.0.0.3", 5432)
 def pooler(**changed: Any) -> Pooler:
     databases = [{"name": "app"}, {"name": "reports", "target": "replica"}, {"name": "far", "host": "10.9.9.9"}]
     given = {"image": "localhost/i", "patroni": ["https://db1:8008"], "databases": databases}
-    return Pooler.from_variables(given | changed)
+    return variables.read(given | changed)
 
 
 def config(made: Bundle) -> AgentConfig:

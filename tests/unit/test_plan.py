@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pooler import bundle, diff, ini, scram, settings, userlist
+from pooler import bundle, diff, ini, scram, settings, userlist, variables
 from pooler.bundle import Bundle, Facts
 from pooler.model import AUTH_DATABASE, Pooler
 from pooler.observed import Agent, FoundFile, Instance, Observed
@@ -26,7 +26,7 @@ def pooler(**changed: Any) -> Pooler:
         "patroni": ["https://db1:8008"],
         "databases": [{"name": "app", "pool_size": 20}],
     }
-    return Pooler.from_variables(given | changed)
+    return variables.read(given | changed)
 
 
 def converged(wanted: Pooler, made: Bundle) -> Observed:

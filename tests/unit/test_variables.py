@@ -9,21 +9,21 @@ import pytest
 
 from pooler import scram
 from pooler.errors import InvalidError
-from pooler.model import Pooler
+from pooler.variables import read
 
 
-def variables(**changed: Any) -> dict[str, Any]:
+def given(**changed: Any) -> dict[str, Any]:
     return {"image": "localhost/pgfleet/pooler:0.1.0", "server": "db1", "databases": [{"name": "app"}]} | changed
 
 
 def refused(**changed: Any) -> str:
     with pytest.raises(InvalidError) as error:
-        Pooler.from_variables(variables(**changed))
+        read(given(**changed))
     return str(error.value)
 
 
 def test_databases_and_an_image_are_enough() -> None:
-    pooler = Pooler.from_variables(variables())
+    pooler = read(given())
     assert pooler.consoles == (50001, 50002)
     assert pooler.port == 6432
     assert [database.name for database in pooler.databases] == ["app"]
@@ -88,11 +88,11 @@ def test_a_secret_is_never_part_of_an_error() -> None:
 
 def test_a_secret_is_not_shown_by_the_model_either() -> None:
     secret = secrets.token_hex(16)
-    pooler = Pooler.from_variables(variables(users=[{"name": "one", "password": secret}]))
+    pooler = read(given(users=[{"name": "one", "password": secret}]))
     assert secret not in repr(pooler)
 
 
 @pytest.mark.parametrize(("limit", "instances", "share"), [(1000, 2, 500), (1000, 3, 334), (1, 4, 1), (0, 4, 0)])
 def test_a_limit_of_the_host_is_divided_and_never_becomes_unlimited(limit: int, instances: int, share: int) -> None:
-    pooler = Pooler.from_variables(variables(instances=instances))
+    pooler = read(given(instances=instances))
     assert pooler.share(limit) == share
