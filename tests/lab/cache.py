@@ -8,10 +8,11 @@ import hashlib
 import json
 import os
 import re
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+
+from .command import run
 
 _KEPT = 1800  # seconds
 
@@ -46,6 +47,7 @@ def entry(name: str, recipe: object, build: Callable[[Path], None]) -> Path:
         build(unfinished)
         place.parent.mkdir(exist_ok=True)
         unfinished.rename(place)
+    with locked(f"forget-{name}"):
         _forget_older(name, place)
     return place
 
@@ -81,5 +83,15 @@ def _forget_older(name: str, fresh: Path) -> None:
 
 
 def remove(tree: Path) -> None:
-    """Delete a tree, never through a mount."""
-    subprocess.run(["rm", "-rf", "--one-file-system", str(tree)], check=True)
+    """Delete a tree; what is mounted below is detached first, and never deleted through its mount."""
+    for place in _mounted_below(tree):
+        run(["umount", "--lazy", str(place)])
+    run(["rm", "-rf", "--one-file-system", str(tree)])
+
+
+def _mounted_below(tree: Path) -> list[Path]:
+    """Mount points in or at the tree, the latest first."""
+    lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    points = (Path(re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), line.split()[4])) for line in lines)
+    top = tree.resolve()
+    return [point for point in reversed(list(points)) if point == top or top in point.parents]

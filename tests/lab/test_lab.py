@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import yaml
 
-from tests.lab import cgroups, life, network, spec
+from tests.lab import cache, cgroups, life, network, spec
 from tests.lab.errors import LabError
 from tests.lab.state import Paths
 
@@ -125,6 +127,29 @@ def test_down_leaves_nothing_behind() -> None:
     subprocess.run(["ssh", "-F", Paths(described.name).ssh_config, address(described, "a"), "true"], check=True)
     life.down(described.name)
     assert traces(described.name) == []
+
+
+def test_down_detaches_what_somebody_has_mounted_below_and_leaves_it_whole(tmp_path: Path) -> None:
+    described = description()
+    life.up(described)
+    (tmp_path / "kept").write_text("kept")
+    below = Paths(described.name).host("a") / "a place"
+    below.mkdir()
+    for options in (["-t", "tmpfs", "tmpfs"], ["--bind", tmp_path]):
+        subprocess.run(["mount", *options, below], check=True)
+    life.down(described.name)
+    assert traces(described.name) == []
+    assert (tmp_path / "kept").read_text() == "kept"
+
+
+def test_builders_of_one_entry_forget_old_ones_side_by_side(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGFLEET_CACHE", str(tmp_path))
+    for old in [cache.entry("thing", {"old": number}, lambda _place: None) for number in range(40)]:
+        os.utime(old, (0, 0))
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        made = list(pool.map(lambda number: cache.entry("thing", {"new": number}, lambda _place: None), range(8)))
+    assert sorted((tmp_path / "built").iterdir()) == sorted(made)
+    assert list((tmp_path / "building").iterdir()) == []
 
 
 def test_down_cleans_up_after_an_up_that_was_killed() -> None:
