@@ -17,8 +17,8 @@ from tests.drills.together import Loads
 from tests.lab import spec, state
 
 from . import peers
+from .members import Members
 from .watch import Watch
-from .watcher import Members
 
 OURS = "ours"
 LAB: Mapping[str, Any] = {

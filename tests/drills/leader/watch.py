@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from .watcher import Members
+from .members import Members
 
 Cluster = dict[str, tuple[str, str]]
 """Member to role and state, as Patroni calls them."""

@@ -18,28 +18,16 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import psycopg
+
+from .members import Members
 
 EACH = 0.015
 """Seconds between two questions to a server."""
 
 _CLUSTER_EACH = 0.25
 _ANSWER_WITHIN = 1.0
-
-
-@dataclass(frozen=True)
-class Members:
-    """`addresses` by name. `certificate` and `key` are what Patroni is shown."""
-
-    addresses: dict[str, str]
-    user: str
-    password: str
-    database: str
-    ca: str
-    certificate: str
-    key: str
 
 
 def main() -> None:
