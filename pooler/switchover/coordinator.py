@@ -52,10 +52,9 @@ def steps(
     change: Change,
     limits: Limits,
     checkpoint: Do,
-    stop: Event,
     clock: Callable[[], float] = time.monotonic,
 ) -> tuple[Step, ...]:
-    """What is done. Until Patroni has its order `stop` ends it; from then on only the way ahead is short."""
+    """What is done. It can be stopped until Patroni has its order; from then on only the way ahead is short."""
     paused_at = [0.0]
 
     def pause() -> None:
@@ -70,14 +69,6 @@ def steps(
         if change.order.sent:
             agents.point(change.leader())
 
-    def unless_stopped(do: Do) -> Do:
-        def done() -> None:
-            if stop.is_set():
-                raise PoolerError("was told to stop")
-            do()
-
-        return done
-
     before = [
         Step("checkpoint", checkpoint),
         Step("hold", lambda: agents.hold(limits.lease), agents.release),
@@ -88,7 +79,7 @@ def steps(
         before.append(Step("point", lambda: agents.point(change.after), point_back))
     before.append(Step(change.name, lambda: change.give(paused_at[0] + limits.stall), point_anew))
     return (
-        *(replace(step, do=unless_stopped(step.do)) for step in before),
+        *(replace(step, stoppable=True) for step in before),
         Step("resume", agents.resume),
         Step("canary stop", agents.stop_canaries),
         Step("release", agents.release),
@@ -178,8 +169,8 @@ class Coordinator:
             elsewhere=lambda: self._elsewhere(replace(members, timeout=1.0)),
         )
         try:
-            todo = steps(agents, change, self.limits, lambda: self._checkpoint(old), self.stop)
-            self._found(steps=run(todo, self.told))
+            todo = steps(agents, change, self.limits, lambda: self._checkpoint(old))
+            self._found(steps=run(todo, self.told, self.stop.is_set))
         finally:
             self._found(hosts=dict(agents.felt), changed=order.sent and not order.refused, patroni=change.took)
 

@@ -18,11 +18,15 @@ def _nothing() -> None:
 
 @dataclass(frozen=True)
 class Step:
-    """`undo` must hold up to a `do` that was carried out only in part, or that a later step has taken back already."""
+    """`undo` must hold up to a `do` that was carried out only in part.
+
+    Before a step that is `stoppable` the run may be ended by whoever asked for it.
+    """
 
     name: str
     do: Do
     undo: Do = _nothing
+    stoppable: bool = False
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,12 @@ class StepError(PoolerError):
         super().__init__(message)
 
 
-def run(steps: Sequence[Step], told: Callable[[Taken], None], clock: Clock = time.monotonic) -> tuple[Taken, ...]:
+def run(
+    steps: Sequence[Step],
+    told: Callable[[Taken], None],
+    stopped: Callable[[], bool] = lambda: False,
+    clock: Clock = time.monotonic,
+) -> tuple[Taken, ...]:
     """Carry out the steps and tell of each. Raises StepError with the first failure's words.
 
     The step that failed is undone too, since it may have got halfway; an undo that fails keeps no other from being
@@ -62,8 +71,11 @@ def run(steps: Sequence[Step], told: Callable[[Taken], None], clock: Clock = tim
 
     begun: list[Step] = []
     for step in steps:
-        begun.append(step)
-        failure = take(step.name, step.do)
+        if step.stoppable and stopped():
+            failure = "was told to stop"
+        else:
+            begun.append(step)
+            failure = take(step.name, step.do)
         if failure:
             left = [take(f"undo {each.name}", each.undo) for each in reversed(begun) if each.undo is not _nothing]
             raise StepError("; ".join([f"{step.name}: {failure}", *filter(None, left)]), taken)
