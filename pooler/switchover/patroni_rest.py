@@ -118,6 +118,8 @@ class Order:
         self, url: str, path: str, body: bytes, headers: dict[str, str], connection: http.client.HTTPConnection
     ) -> None:
         self.sent = False
+        self.over = threading.Event()
+        """Set when there is an answer, or will be none."""
         self.refused = ""
         """Patroni's words, when it has answered that it does not."""
         self._what = f"{url}{path}"
@@ -145,6 +147,7 @@ class Order:
             return  # whether Patroni does it is then seen in the database alone
         finally:
             self._connection.close()
+            self.over.set()
 
 
 def _name(answer: str) -> str | None:
