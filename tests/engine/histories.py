@@ -12,6 +12,7 @@ from pooler import scram, settings
 from pooler.bundle import Facts
 from pooler.server import Server
 from pooler.variables import OWNED
+from tests.engine import trial
 from tests.engine.miniature import IDENT, LEAVES, TLS
 
 Variables = dict[str, Any]
@@ -27,6 +28,7 @@ PLAIN: Variables = {
     "image": "localhost/pgfleet/pooler:0.1.0",
     "patroni": ["https://db1:8008"],
     "agent": {"enabled": False},
+    "engine_version": settings.spelled(trial.version()),
     "instances": 1,
 }
 MODES = ("session", "transaction", "statement")
@@ -34,14 +36,16 @@ MODES = ("session", "transaction", "statement")
 # Values besides the default that an engine starts with, where those of the kind would not do.
 _SAMPLES: Mapping[str, tuple[Any, ...]] = {
     "auth_ident_file": (IDENT,),
+    "auth_ldap_options": ("ldapserver=db1",),
+    "client_tls13_ciphers": ("TLS_AES_256_GCM_SHA384",),
     "client_tls_ciphers": ("secure", "HIGH"),
-    "client_tls_dheparams": ("none",),
     "client_tls_ecdhcurve": ("none", "prime256v1"),
     "client_tls_protocols": ("all", "tlsv1.2,tlsv1.3"),
     "ignore_startup_parameters": ("options", "extra_float_digits,options,search_path"),
     "max_packet_size": (65536, 1048576),
     "pkt_buf": (8192,),
     "resolv_conf": ("/etc/host.conf",),
+    "server_tls13_ciphers": ("TLS_AES_256_GCM_SHA384",),
     "server_tls_ciphers": ("secure", "HIGH"),
     "server_tls_protocols": ("all", "tlsv1.3"),
     "syslog": (False, True),
@@ -63,7 +67,7 @@ _OF_KIND: Mapping[str, tuple[Any, ...]] = {
 
 def _samples(name: str) -> tuple[Any, ...]:
     setting = settings.get("pgbouncer", name)
-    return _SAMPLES.get(name) or setting.allowed_for(settings.ENGINE) or _OF_KIND[setting.kind]
+    return _SAMPLES.get(name) or setting.allowed_for(trial.version()) or _OF_KIND[setting.kind]
 
 
 def _taken_back(name: str) -> bool:
@@ -74,7 +78,7 @@ def _taken_back(name: str) -> bool:
 SETTINGS = tuple(
     (name, value)
     for name in settings.known("pgbouncer")
-    if name not in OWNED and settings.get("pgbouncer", name).since <= settings.ENGINE
+    if name not in OWNED and settings.get("pgbouncer", name).since <= trial.version()
     for value in _samples(name)
 )
 """Every setting that an inventory may give, with at least one value."""

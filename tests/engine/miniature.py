@@ -44,7 +44,8 @@ mount -t tmpfs tmpfs "$3/run"
 mkdir -p "$3$4" "$3/run/postgresql"
 mount --bind "$1$4" "$3$4"
 [ -z "$5" ] || mount --bind "$5" "$3/run/postgresql"
-exec chroot --userspec="$6:$6" "$3" pgbouncer "$7"
+[ -z "$6" ] || mount --bind "$6" "$3/usr/sbin/pgbouncer"
+exec chroot --userspec="$7:$7" "$3" pgbouncer "$8"
 """
 
 Row = dict[str, str | None]
@@ -211,7 +212,8 @@ class Miniature:
     @contextlib.contextmanager
     def _process(self, console: int) -> Iterator[subprocess.Popen[bytes]]:
         tree = debian.tree("engine", debian.Recipe(packages=("pgbouncer",)))
-        places = [str(self.root), CONFIGURATION, str(tree), RUNTIME, str(self.socket or ""), str(UID)]
+        places = [str(self.root), CONFIGURATION, str(tree), RUNTIME, str(self.socket or "")]
+        places += [trial.OTHER_ENGINE, str(UID)]
         command = ["unshare", "--net", "--mount", "--propagation=private", "sh", "-euc", _ENTER, "sh", *places]
         command.append(f"{CURRENT}/{console}.ini")
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, bufsize=0) as process:

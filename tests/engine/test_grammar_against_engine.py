@@ -23,7 +23,7 @@ from pooler.hba import Rule
 from pooler.ini import Ini
 from tests.engine import trial
 
-VERSION = catalogue.ENGINE
+VERSION = trial.version()
 BASE = {
     "listen_addr": "*",
     "unix_socket_dir": "/mnt",
@@ -241,6 +241,8 @@ def test_any_text_is_taken_or_refused_alike(engine: trial.Engine, text: str) -> 
     ),
 )
 def test_numbers_are_read_alike(engine: trial.Engine, name: str, text: str) -> None:
+    # A number in base two is known to a newer C library than another engine may have been built with.
+    assume(not (trial.OTHER_ENGINE and text.lower().strip().lstrip("+-").startswith("0b")))
     said = engine.reload(pgbouncer_ini=f"[pgbouncer]\n{name} = {text}\n")
 
     text = text.strip(" ")
@@ -273,7 +275,7 @@ def test_second_header_resets_what_has_a_default(engine: trial.Engine) -> None:
         "; nothing\n",
         "\ufeff[pgbouncer]\n",
         "listen_port = 1\n[pgbouncer]\n",
-        "[pgbouncer]\n[databases]\n'a b' = host=x\n",
+        *([] if VERSION >= ini.QUOTED_NAMES else ["[pgbouncer]\n[databases]\n'a b' = host=x\n"]),
         '[pgbouncer]\n[databases]\n"a b" = host=x\n',
         "[pgbouncer]\n[databases]\npgbouncer = host=x\n",
         "[pgbouncer]\n[databases]\n" + "n" * 64 + " = host=x\n",
@@ -407,7 +409,7 @@ def test_any_userlist_is_taken_or_refused_alike(engine: trial.Engine, text: str)
         '"a" "b""',
         '"' + "n" * 128 + '" "s"',
         '"' + '""' * 64 + '" "s"',
-        '"s" "' + "x" * 2048 + '"',
+        '"s" "' + "x" * (2048 if VERSION < (1, 26) else 65536) + '"',
     ],
 )
 def test_line_that_locks_later_users_out_is_refused(engine: trial.Engine, broken: str) -> None:

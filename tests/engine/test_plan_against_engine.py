@@ -21,7 +21,7 @@ from pooler import bundle, settings, variables
 from pooler.bundle import Facts
 from pooler.model import Pooler
 from pooler.plan import Effect, Plan, plan
-from tests.engine import histories
+from tests.engine import histories, trial
 from tests.engine.histories import Variables
 from tests.engine.miniature import TLS, Instance, Miniature, Row, certified, miniature, planned
 
@@ -140,7 +140,7 @@ def test_value_set_by_hand_at_the_console_is_seen_and_taken_back(hosts: Hosts) -
     (fresh,) = hosts.fresh.instances.values()
     for name, value in histories.RELOADABLE:
         (instance,) = hosts.changed.instances.values()
-        text, _ = settings.check("pgbouncer", name, value, place=name)
+        text, _ = settings.check("pgbouncer", name, value, place=name, version=trial.version())
         instance.ask(f"SET {name} = '{text}'")
         differs = state(instance, fresh) != state(fresh, fresh)
 

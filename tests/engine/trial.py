@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import fcntl
+import functools
 import os
 import re
 import shutil
@@ -19,18 +20,23 @@ from typing import IO
 
 import psycopg
 
+from pooler import settings
 from tests.lab import debian, images
 
 ADMIN = "trial"
 """The user of the console; reached by the unix socket without a password."""
 
+OTHER_ENGINE = os.environ.get("PGFLEET_ENGINE", "")
+"""The path of a pgbouncer that runs instead of Debian's, with Debian's libraries; none when empty."""
+
 _NEW_NETWORK = 0x40000000
 # In a mount namespace of its own, `place` becomes /mnt of a tree that is otherwise only read.
 _ENTER = """
 mount --bind "$1" "$2/mnt"
+[ -z "$4" ] || mount --bind "$4" "$2/usr/sbin/pgbouncer"
 ip link set lo up
 root=$2 user=$3
-shift 3
+shift 4
 exec chroot --userspec="$user" "$root" "$@"
 """
 _LINE = re.compile(r"(?m)^\S+ \S+ \S+ \[\d+\] (?P<level>[A-Z]+) (?P<text>.*)$")
@@ -65,7 +71,9 @@ class Engine:
         for name, text in files.items():
             put(self.place / name.replace("_", ".", 1), text)
         self.heard()
-        self._console.execute("RELOAD")
+        # A newer engine says at the console that it has not loaded the file; all of them log why.
+        with contextlib.suppress(psycopg.errors.ConfigFileError):
+            self._console.execute("RELOAD")
         return self.heard()
 
     def heard(self) -> Heard:
@@ -165,6 +173,15 @@ def postgresql(place: Path) -> Iterator[psycopg.Connection[tuple[object, ...]]]:
             yield connection
 
 
+@functools.cache
+def version() -> tuple[int, ...]:
+    """The release of the engine that the tests are run against, by its own words."""
+    tree = debian.tree("engine", debian.Recipe(packages=("pgbouncer",)))
+    command = [OTHER_ENGINE] if OTHER_ENGINE else ["chroot", str(tree), "pgbouncer"]
+    said = subprocess.run([*command, "--version"], check=True, capture_output=True, text=True).stdout
+    return settings.parse_version(said)
+
+
 def put(path: Path, text: str) -> None:
     """A file that the engine's user can read, replaced by rename as the engine needs it to notice."""
     fresh = path.with_name(path.name + ".new")
@@ -176,7 +193,8 @@ def put(path: Path, text: str) -> None:
 @contextlib.contextmanager
 def _inside(root: Path, place: Path, user: str, command: list[str]) -> Iterator[subprocess.Popen[bytes]]:
     enter = ["unshare", "--net", "--mount", "--propagation=private", "sh", "-euc", _ENTER, "sh"]
-    arguments = [*enter, str(place), str(root), user, *command]
+    binary = OTHER_ENGINE if command[0] == "pgbouncer" else ""
+    arguments = [*enter, str(place), str(root), user, binary, *command]
     with subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, bufsize=0) as process:
         try:
             yield process
