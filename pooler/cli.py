@@ -86,6 +86,10 @@ def _parser() -> argparse.ArgumentParser:
     _behind_pause(command)
     command.set_defaults(run=_restart_leader)
 
+    command = commands.add_parser("drill", help="load on a pool, and what its clients feel of an event")
+    _drill_options(command)
+    command.set_defaults(run=_drill)
+
     command = commands.add_parser("release-port", help="end listening on a port for all holders of the socket")
     command.add_argument("pid", type=int)
     command.add_argument("port", type=int)
@@ -117,6 +121,33 @@ def _behind_pause(command: argparse.ArgumentParser) -> None:
         "--max-transaction", type=float, default=5.0, metavar="S", help="age of the oldest one (default %(default)s)"
     )
     command.add_argument("--check", action="store_true", help="only whether it could be done now")
+
+
+def _drill_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("event", choices=["switchover", "failover", "partition", "crash", "restart"])
+    command.add_argument(
+        "target",
+        metavar="CONNECTION",
+        help="through the pool, of a user who may make tables: 'host=pool1 dbname=app user=app sslrootcert=ca.crt'",
+    )
+    command.add_argument("--password-file", metavar="FILE", default="", help="or PGPASSWORD, or it is asked for")
+    command.add_argument("--run", metavar="COMMAND", default="", dest="happen", help="that makes it happen")
+    command.add_argument(
+        "--patroni",
+        action="append",
+        default=[],
+        metavar="URL",
+        help="of a member: who leads is asked there, and a switchover is ordered there when there is no --run",
+    )
+    command.add_argument("--candidate", metavar="NAME", default="", help="of that switchover (default: the fittest)")
+    command.add_argument("--ca", metavar="FILE", help="of Patroni's certificates")
+    command.add_argument("--cert", metavar="FILE", help="shown to Patroni")
+    command.add_argument("--key", metavar="FILE")
+    command.add_argument("--workers", type=int, default=20, metavar="N", help="clients (default %(default)s)")
+    command.add_argument(
+        "--seconds", type=float, default=600.0, metavar="S", help="after which it ends (default %(default)s)"
+    )
+    command.add_argument("--json", action="store_true")
 
 
 def _scram(parsed: argparse.Namespace) -> int:
@@ -248,6 +279,27 @@ def _options(parsed: argparse.Namespace) -> command.Options:
     limits = coordinator.Limits(parsed.pause_timeout, parsed.max_stall, parsed.max_transaction)
     return command.Options(
         parsed.config, tuple(parsed.patroni), tuple(parsed.agent), limits, check=parsed.check, as_json=parsed.json
+    )
+
+
+def _drill(parsed: argparse.Namespace) -> int:
+    from . import patroni
+    from .drill import command
+    from .switchover.patroni_rest import Rest
+
+    tls = patroni.context(parsed.ca, parsed.cert, parsed.key) if parsed.ca else None
+    return command.drill(
+        command.Options(
+            event=parsed.event,
+            target=parsed.target,
+            password_file=parsed.password_file,
+            workers=parsed.workers,
+            most_seconds=parsed.seconds,
+            run=parsed.happen,
+            rest=Rest(tuple(url.rstrip("/") for url in parsed.patroni), tls) if parsed.patroni else None,
+            candidate=parsed.candidate,
+            as_json=parsed.json,
+        )
     )
 
 

@@ -139,6 +139,10 @@ class Book:
     def mark(self, what: str) -> None:
         self.marks.append(Mark(self.now(), what))
 
+    def silence(self, stream: Stream) -> float:
+        """For how long nobody has had a success by now."""
+        return self.now() - self._last.get(stream, self.now())
+
     def end(self) -> float:
         """The silence up to now counts as well. Gives the length of the run."""
         now = self.now()

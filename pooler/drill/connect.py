@@ -24,4 +24,4 @@ async def connect(settings: Settings, client: int = 0) -> asyncpg.Connection:
 
 @cache
 def _context(ca: str) -> ssl.SSLContext:
-    return ssl.create_default_context(cafile=ca)
+    return ssl.create_default_context(cafile=ca or None)

@@ -17,7 +17,8 @@ class Settings:
 
     `host` may name several, with commas between: clients take them in turn. `work` is what the workers do: `mixed`, or
     `write`, one transaction with INSERT, UPDATE and SELECT, or `read`, which writes nothing and needs no table.
-    `back_off` is waited after an error, besides the pause. `ca` is the file of the certificate that clients trust.
+    `back_off` is waited after an error, besides the pause. `ca` is the file of the certificate that clients
+    trust; the system's are, when it is empty.
     `most_seconds`, and `most_turns` of all clients of a kind together, end a run that nobody stops.
     """
 

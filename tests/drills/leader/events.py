@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from tests.lab import cgroups, hosts, life, network
 
 from .scene import Scene
-from .watch import Watch, longest_without, together, writable_since
+from .watch import Watch, together, writable_since
 
 ETCD_AWAY = 120.0
 REST_AWAY = 30.0
@@ -24,7 +24,7 @@ def switchover_by_rest(scene: Scene) -> None:
     scene.watch.switch_over(old, new)
     scene.at = scene.watch.posted or scene.at
     _follow(scene)
-    _settle(scene)
+    settle(scene)
 
 
 def leader_killed(scene: Scene) -> None:
@@ -35,7 +35,7 @@ def leader_killed(scene: Scene) -> None:
     _follow(scene)
     _again(scene)
     life.boot(lab, leader)
-    _settle(scene)
+    settle(scene)
 
 
 def leader_partitioned(scene: Scene) -> None:
@@ -48,16 +48,16 @@ def leader_partitioned(scene: Scene) -> None:
         _again(scene)
     finally:
         network.set_link(lab, leader, up=True)
-    _settle(scene)
+    settle(scene)
 
 
 def postgresql_crashed(scene: Scene) -> None:
     """SIGKILL to its first process; Patroni starts it again where it is."""
     leader = scene.watch.leader
     scene.begin(f"PostgreSQL of {leader} crashed")
-    _inside(scene, leader, "kill -9 $(pgrep -o -x postgres)")
+    inside(scene, leader, "kill -9 $(pgrep -o -x postgres)")
     _follow(scene)
-    _settle(scene)
+    settle(scene)
 
 
 def leader_cut_off(scene: Scene) -> None:
@@ -73,33 +73,33 @@ def leader_cut_off(scene: Scene) -> None:
         scene.watch.until(f"{leader} is no leader any more", lambda watch: watch.states[leader] != "writable")
     finally:
         _routes(namespace, "delete", others)
-    _settle(scene)
+    settle(scene)
     scene.extra["two leaders by SQL, s"] = together(scene.watch.changes, scene.at)
 
 
 def etcd_away(scene: Scene) -> None:
     everywhere = list(scene.watch.members.addresses)
     scene.begin("etcd stopped")
-    _on_each(scene, everywhere, "systemctl stop etcd")
+    on_each(scene, everywhere, "systemctl stop etcd")
     _for(scene, ETCD_AWAY)
-    _on_each(scene, everywhere, "systemctl start etcd")
+    on_each(scene, everywhere, "systemctl start etcd")
     scene.loads.mark("etcd started")
-    _settle(scene)
-    scene.floor = longest_without(scene.watch.changes, scene.at)
+    settle(scene)
+    scene.floor = scene.without_leader()
 
 
 def patroni_silent(scene: Scene) -> None:
     """Nobody answers on its port; it goes on doing its work."""
     everywhere = list(scene.watch.members.addresses)
     scene.begin("Patroni's port closed")
-    _on_each(scene, everywhere, _CLOSE)
+    on_each(scene, everywhere, _CLOSE)
     try:
         _for(scene, REST_AWAY)
     finally:
-        _on_each(scene, everywhere, "nft delete table inet drill")
+        on_each(scene, everywhere, "nft delete table inet drill")
     scene.loads.mark("Patroni's port open")
-    _settle(scene)
-    scene.floor = longest_without(scene.watch.changes, scene.at)
+    settle(scene)
+    scene.floor = scene.without_leader()
 
 
 _CLOSE = """
@@ -116,7 +116,7 @@ def replica_killed(scene: Scene) -> None:
     scene.watch.until(f"{victim} is down", lambda watch: watch.states[victim] == "down")
     _again(scene)
     life.boot(lab, victim)
-    _settle(scene)
+    settle(scene)
     scene.floor = 0.0
 
 
@@ -136,7 +136,7 @@ def _again(scene: Scene) -> None:
             scene.wrong.append(f"{design}: some clients have had no success again")
 
 
-def _settle(scene: Scene) -> None:
+def settle(scene: Scene) -> None:
     scene.watch.until("the cluster is whole", Watch.whole)
     scene.loads.mark("the cluster is whole")
     _again(scene)
@@ -147,12 +147,13 @@ def _for(scene: Scene, seconds: float) -> None:
     threading.Event().wait(seconds / 4 if scene.short else seconds)
 
 
-def _on_each(scene: Scene, names: Iterable[str], script: str) -> None:
+def on_each(scene: Scene, names: Sequence[str], script: str) -> dict[str, str]:
+    """What the script printed on each of the hosts, at the same time."""
     with ThreadPoolExecutor() as pool:
-        list(pool.map(lambda name: _inside(scene, name, script), names))
+        return dict(zip(names, pool.map(lambda name: inside(scene, name, script), names), strict=True))
 
 
-def _inside(scene: Scene, host: str, script: str) -> str:
+def inside(scene: Scene, host: str, script: str) -> str:
     """As root, without a way over the network. Raises SystemExit with its last words when it fails."""
     command = hosts.enter(scene.lab.name, host, ["sh", "-euc", script])
     done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from . import events
+from . import events, ours
 from .peers import HAPROXY, POLLER
 from .scene import OURS, Scene
+
+ORPHANED = 10.0
+"""Seconds after which a pause that nobody owns must have ended."""
 
 ALL = (OURS, HAPROXY, POLLER)
 
@@ -31,14 +34,19 @@ class Row:
 
 
 ROWS = (
+    Row("switchover", ours.switchover, beyond=0.1, each=0),
+    Row("20 switchovers", ours.switchovers_in_a_row, each=0),
     Row("switchover by REST", events.switchover_by_rest),
     Row("leader killed", events.leader_killed, beyond=0.5, each=1, middle=5),
     Row("leader partitioned", events.leader_partitioned, beyond=0.5, each=1, middle=5),
     Row("PostgreSQL crashed", events.postgresql_crashed, beyond=0.5, each=1, middle=5),
     Row("leader cut off from etcd", events.leader_cut_off),
-    Row("etcd away", events.etcd_away),
+    Row("etcd away", events.etcd_away, each=0),
     Row("Patroni silent", events.patroni_silent, each=0),
+    Row("agents killed", ours.agents_killed, designs=(OURS,), beyond=0.5, each=0),
+    Row("killed in mid-switchover", ours.killed_in_mid_switchover, designs=(OURS,), beyond=ORPHANED, each=0),
+    Row("pointed at a replica", ours.pointed_at_a_replica, designs=(OURS,), healed=2.0),
     Row("replica killed", events.replica_killed, work="read", each=1, healed=3.0),
 )
 _BY_NAME = {row.name: row for row in ROWS}
-SHORT = (_BY_NAME["switchover by REST"], _BY_NAME["leader killed"])
+SHORT = (_BY_NAME["switchover"], _BY_NAME["leader killed"])

@@ -18,7 +18,7 @@ from tests.lab import spec, state
 
 from . import peers
 from .members import Members
-from .watch import Watch
+from .watch import Watch, longest_without
 
 OURS = "ours"
 LAB: Mapping[str, Any] = {
@@ -46,6 +46,8 @@ VARIABLES: Mapping[str, Any] = {
     "spilo_ttl": TTL,
     "spilo_loop_wait": 5,
     "spilo_retry_timeout": 7,
+    # The leader goes on without etcd as long as it reaches every member.
+    "spilo_configuration": {"bootstrap": {"dcs": {"failsafe_mode": True}}},
 }
 
 
@@ -73,6 +75,14 @@ class Scene:
         """The event happens now."""
         self.at = time.time()
         self.loads.mark(what)
+
+    @property
+    def poolers(self) -> list[str]:
+        return [host.name for host in self.lab.hosts if "pooler" in host.groups]
+
+    def without_leader(self) -> float:
+        """The longest time since the event, in seconds, in which no server took writes."""
+        return longest_without(self.watch.changes, self.at)
 
     def address(self, host: str) -> str:
         return self.lab.host(host).address
