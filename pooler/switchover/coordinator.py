@@ -19,11 +19,11 @@ from typing import Any
 from .. import patroni
 from ..agent.config import AgentConfig
 from ..errors import InvalidError, PoolerError, Problem
+from ..patroni import Member
 from ..server import Server
 from . import preconditions
 from .agents import Agent, Agents
 from .change import SEARCH, Change
-from .cluster import Member
 from .patroni_rest import Order, Rest
 from .pipeline import Do, Step, StepError, Taken, run
 from .report import Report

@@ -11,9 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
+from .. import patroni
 from ..errors import PoolerError
-from . import cluster
-from .cluster import Cluster, Member
+from ..patroni import Cluster, Member
 
 _Error = (OSError, http.client.HTTPException, ValueError)
 
@@ -30,7 +30,7 @@ class Rest:
 
     def cluster(self) -> Cluster:
         """What the first member that answers says. Raises PoolerError with the words of all when none does."""
-        return cluster.parse(self._any("/cluster"))
+        return patroni.parse(self._any("/cluster"))
 
     def synchronous(self) -> bool:
         """Whether commits wait for a replica, by the dynamic configuration. Raises PoolerError."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..errors import InvalidError, Problem, nearest
-from .cluster import Cluster, Member
+from ..patroni import Cluster, Member
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from pooler import patroni as clusters
 from pooler.errors import InvalidError, PoolerError
-from pooler.switchover import cluster as clusters
 from pooler.switchover import preconditions
 from pooler.switchover.preconditions import Activity, Transaction
 
