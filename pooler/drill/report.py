@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -50,7 +51,11 @@ class Report:
 
     @classmethod
     def from_json(cls, text: str) -> Report:
-        data = json.loads(text)
+        return cls.from_data(json.loads(text))
+
+    @classmethod
+    def from_data(cls, data: Mapping[str, Any]) -> Report:
+        """Of what `asdict` makes."""
         return cls(
             began=data["began"],
             seconds=data["seconds"],

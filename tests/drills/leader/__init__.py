@@ -24,15 +24,17 @@ DETAILS = Path("build/drills/leader")
 
 
 def run(short: bool, runs: int = 5, events: Sequence[str] = ()) -> list[Figure]:
-    """`events` are names of rows, all when none is said. The short form is one run of two of them."""
-    chosen = [row for row in (SHORT if short else ROWS) if not events or row.name in events]
+    """`events` are slugs of rows, all when none is said. The short form is one run of two of them."""
+    if unknown := {*events} - {row.slug for row in ROWS}:
+        raise SystemExit(f"no such events: {', '.join(sorted(unknown))} (there are {', '.join(r.slug for r in ROWS)})")
+    chosen = [row for row in ROWS if row.slug in events] if events else SHORT if short else ROWS
     outcomes: list[Outcome] = []
     with scene.stage() as (fleet, watch):
         for row in chosen:
             for number in range(1 if short else runs):
                 outcomes += one_run(fleet, watch, row, number + 1, short)
     print(f"\n{table(outcomes)}", flush=True)
-    return [figure for row in chosen for figure in figures(row, [each for each in outcomes if each.event == row.name])]
+    return [figure for row in chosen for figure in figures(row, outcomes, timed=not short)]
 
 
 def one_run(fleet: Fleet, watch: Watch, row: Row, number: int, short: bool) -> list[Outcome]:
@@ -58,7 +60,7 @@ def one_run(fleet: Fleet, watch: Watch, row: Row, number: int, short: bool) -> l
             extra=now.extra if ours else {},
             wrong=now.wrong if ours else [],
         )
-        outcome.keep(DETAILS / f"{row.name}-{number}-{design}.json")
+        outcome.keep(DETAILS / f"{row.slug}-{number}-{design}.json")
         print(f"  {outcome.line()}", *outcome.examples(), sep="\n    ", file=sys.stderr, flush=True)
         outcomes.append(outcome)
     return outcomes

@@ -14,7 +14,7 @@ from .scene import OURS
 
 def figures(row: Row, outcomes: Sequence[Outcome], *, timed: bool = True) -> list[Figure]:
     """Goals are ours alone. Without `timed`, times have none: a test must not fail by a busy machine."""
-    ours = [each for each in outcomes if each.design == OURS]
+    ours = [each for each in outcomes if (each.event, each.design) == (row.name, OURS)]
     if not ours:
         return []
     name = row.name

@@ -53,6 +53,12 @@ class Outcome:
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
 
+    @classmethod
+    def kept(cls, place: Path) -> Outcome:
+        """What `keep` wrote."""
+        data = json.loads(place.read_text(encoding="utf-8"))
+        return cls(**{**data, "report": Report.from_data(data["report"])})
+
     def line(self) -> str:
         floor = "" if self.floor is None else f", floor {self.floor:.2f} s"
         verdict, extra = self.report.verdict, "".join(f", {name} {value:.2f}" for name, value in self.extra.items())

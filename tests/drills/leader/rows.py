@@ -1,4 +1,4 @@
-"""The events of the drill, by the name that `--events` takes."""
+"""The events of the drill, and what ours must reach in each."""
 
 from __future__ import annotations
 
@@ -31,6 +31,11 @@ class Row:
     each: int | None = None
     middle: int | None = None
     healed: float | None = None
+
+    @property
+    def slug(self) -> str:
+        """As `--events` takes it."""
+        return self.name.replace(" ", "-")
 
 
 ROWS = (
