@@ -26,6 +26,7 @@ $(VENV)/.done: requirements.txt pyproject.toml
 venv: $(VENV)/.done
 	@mkdir -p $(COLLECTIONS)/ansible_collections/pgfleet
 	@ln -sfn $(CURDIR) $(COLLECTIONS)/ansible_collections/pgfleet/pooler
+	@$(BIN)/python -m tests.aws.collections
 
 .PHONY: packages
 packages: ## Debian packages that the lab needs

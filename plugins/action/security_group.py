@@ -1,0 +1,103 @@
+# Copyright: the pgfleet team
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""EC2 security groups from the topology: read all, decide, open, close."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ...pooler import security_groups, topology
+from ...pooler.errors import PoolerError
+from ...pooler.security_groups import Existing, Permission, Plan
+from ..plugin_utils.aws import AwsAction
+
+
+class ActionModule(AwsAction):
+    def perform(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        self.given = arguments
+        rules = topology.rules(_topology(arguments)) if arguments["state"] == "present" else {}
+        before = self._ours(rules)
+        plan = security_groups.plan(rules, before, purge=arguments["purge"])
+        after = before
+        if plan.changed and not self.check:
+            after = self._carry_out(rules, before, plan)
+        return {
+            "changed": plan.changed,
+            "groups": {key: group.group_id for key, group in after.items() if key in rules},
+            "opened": _named(plan.open, before),
+            "closed": _named(plan.close, before),
+            "diff": [_diff(arguments["name"], before, plan)] if plan.changed else [],
+        }
+
+    def _ours(self, wanted: Iterable[str]) -> dict[str, Existing]:
+        answer = self.aws("ec2_security_group_info", {"filters": {"vpc-id": self.given["vpc_id"]}}, self.given)
+        found = security_groups.existing(answer["security_groups"])
+        return security_groups.ours(self.given["name"], wanted, found)
+
+    def _carry_out(self, rules: Mapping[str, Any], before: Mapping[str, Existing], plan: Plan) -> dict[str, Existing]:
+        for key in plan.create:
+            self._group(key, [], purge=False)
+        there = self._ours(rules) if plan.create else dict(before)
+        # Ids are known only now, so rules among new groups are planned here.
+        purge = self.given["purge"]
+        plan = security_groups.plan(rules, there, purge=purge)
+        for key, opened in plan.open.items():
+            if opened:
+                self._group(key, opened, purge=False)
+        for key, closed in plan.close.items():
+            if closed:
+                kept = there[key].permissions - set(closed) | set(plan.open[key])
+                self._group(key, kept, purge=True)
+        # Groups that refer to each other cannot be deleted, so all are emptied first.
+        for key in plan.delete:
+            if there[key].permissions:
+                self._group(key, [], purge=True, name=there[key].name)
+        for key in plan.delete:
+            self.aws("ec2_security_group", {"state": "absent", "group_id": there[key].group_id}, self.given)
+        after = self._ours(rules)
+        if security_groups.plan(rules, after, purge=purge).changed:
+            raise PoolerError(f"{self.given['name']}: EC2 does not say of its groups what it was told; run again")
+        return after
+
+    def _group(self, key: str, permissions: Iterable[Permission], *, purge: bool, name: str = "") -> None:
+        name = name or security_groups.group_name(self.given["name"], key)
+        tags = {"Name": name, security_groups.FLEET_TAG: self.given["name"], security_groups.GROUP_TAG: key}
+        arguments = {
+            "name": name,
+            "description": f"pgfleet {self.given['name']}: {key}",
+            "vpc_id": self.given["vpc_id"],
+            # Left out, the module would take every rule away; what goes out is left alone when it is not named.
+            "rules": [permission.argument() for permission in sorted(permissions)],
+            "purge_rules": purge,
+            "tags": {**self.given["tags"], **tags},
+            "purge_tags": False,
+        }
+        self.aws("ec2_security_group", arguments, self.given)
+
+
+def _topology(arguments: Mapping[str, Any]) -> topology.Topology:
+    names = ("groups", "clients", "administrators", "monitors", "client_port", "server_port", "open_to_world")
+    return topology.parse(**{name: arguments[name] for name in names})
+
+
+def _keys(groups: Mapping[str, Existing]) -> dict[str, str]:
+    return {group.group_id: key for key, group in groups.items()}
+
+
+def _named(changes: Mapping[str, Iterable[Permission]], groups: Mapping[str, Existing]) -> dict[str, list[str]]:
+    keys = _keys(groups)
+    return {key: [each.named(keys) for each in permissions] for key, permissions in changes.items() if permissions}
+
+
+def _diff(fleet: str, before: Mapping[str, Existing], plan: Plan) -> dict[str, str]:
+    keys = _keys(before)
+    there = {key: group.permissions for key, group in before.items()}
+    wanted = {key: there.get(key, frozenset()) - set(plan.close[key]) | set(plan.open[key]) for key in plan.open}
+    header = f"security groups of {fleet}"
+    return {
+        "before": security_groups.text(there, keys),
+        "after": security_groups.text(wanted, keys),
+        "before_header": header,
+        "after_header": header,
+    }
