@@ -53,6 +53,18 @@ class Agent:
 
 
 @dataclass(frozen=True)
+class Unfinished:
+    """What a run had still to do when it was broken off: whose sessions end, which databases get new connections.
+
+    `drains`: an instance is still set to come back late, as while it is drained.
+    """
+
+    expel: tuple[str, ...] = ()
+    reconnect: tuple[str, ...] = ()
+    drains: bool = False
+
+
+@dataclass(frozen=True)
 class Observed:
     """`draining`: the host is marked as being taken out; `held`: the agent holds clients, since no leader serves."""
 
@@ -65,6 +77,7 @@ class Observed:
     agent: Agent | None = None
     draining: bool = False
     held: bool = False
+    unfinished: Unfinished = Unfinished()
     leader: Server | None = None
     leader_trouble: str = ""
 
@@ -152,6 +165,15 @@ def consoles(text: str) -> dict[int, dict[str, list[dict[str, str]]]]:
     for (number, command), rows in bodies.items():
         answers.setdefault(number, {})[command] = list(csv.DictReader(rows))
     return answers
+
+
+def unfinished(lines: Iterable[str]) -> Unfinished:
+    """Lines of a kind and a name: `expel NAME`, `reconnect NAME`, `drain DIRECTORY`."""
+    found: dict[str, list[str]] = {"expel": [], "reconnect": [], "drain": []}
+    for line in lines:
+        kind, _space, name = line.partition(" ")
+        found.setdefault(kind, []).append(name)
+    return Unfinished(tuple(found["expel"]), tuple(found["reconnect"]), bool(found["drain"]))
 
 
 def leader(text: str) -> tuple[Server | None, str]:

@@ -105,7 +105,8 @@ def plan(pooler: Pooler, bundle: Bundle, observed: Observed) -> Plan:
 
     # The kernel shares a port among sockets of one uid only: systemd's are root's, the engine's are not.
     together = bool(observed.instances) and (SOCKET in observed.files) != (SOCKET in unit_paths)
-    expel = _stale_users(bundle, observed)
+    left = observed.unfinished
+    expel = tuple(sorted({*_stale_users(bundle, observed), *left.expel}))
     named = _still_known(pooler, bundle, observed)
     reload, start, restart = [], [], []
     for console in pooler.consoles:
@@ -118,6 +119,8 @@ def plan(pooler: Pooler, bundle: Bundle, observed: Observed) -> Plan:
         if bundle.databases in write and not any(change.effect >= Effect.RELOAD for change in found):
             # SHOW DATABASES tells neither of an entry `*` nor of every key.
             found = (*found, Change("databases", Effect.RELOAD, "differ from their file", console))
+        if left.expel or left.reconnect:
+            found = (*found, Change("what an earlier run has begun", Effect.RELOAD, "was not finished", console))
         if "*" not in databases and _any_database(instance):
             found = (*found, Change("databases", Effect.ROLLING_RESTART, "are no longer made as clients ask", console))
         if named:
@@ -134,7 +137,9 @@ def plan(pooler: Pooler, bundle: Bundle, observed: Observed) -> Plan:
         # Who goes is out before the first instance is drained. A process with an entry `*` says so by the files it has
         # read, and would say it no longer.
         reload += [console for console in restart if not _any_database(observed.instances[console])]
-    reconnect = _stale_databases(databases, observed, _AT_LOGIN)
+    reconnect = tuple(
+        sorted({*_stale_databases(databases, observed, _AT_LOGIN), *(set(left.reconnect) & set(databases))})
+    )
     recycled = sorted({*reconnect, *_stale_databases(databases, observed, _RECYCLED)})
     changes += [Change(f"database {name}", Effect.RECYCLE, "gets new server connections") for name in recycled]
     out = "is out at once, sessions included"
@@ -148,6 +153,8 @@ def plan(pooler: Pooler, bundle: Bundle, observed: Observed) -> Plan:
     changes += agent
     if observed.draining:
         changes.append(Change("the host", Effect.NONE, "is no longer marked as taken out"))
+    if left.drains:
+        changes.append(Change("a drain", Effect.NONE, "was broken off"))
     wanted_paths = {file.path for file in bundle.files}
     delete = tuple(path for path in (SOCKET, AGENT, CONFIG) if path in observed.files and path not in wanted_paths)
     changes += [Change(path, Effect.NONE, "is deleted") for path in delete]
@@ -156,7 +163,7 @@ def plan(pooler: Pooler, bundle: Bundle, observed: Observed) -> Plan:
         write=write,
         delete=delete,
         switch=switch,
-        units=any(file.path in unit_paths for file in write) or bool(start or remove or delete),
+        units=any(file.path in unit_paths for file in write) or bool(start or remove or delete or left.drains),
         reload=tuple(reload),
         reconnect=reconnect,
         expel=expel,

@@ -17,6 +17,9 @@ COMMANDS = ("VERSION", "CONFIG", "DATABASES")
 PORT = f'port() {{ for socket in {RUNTIME}/$1/.s.PGSQL.*; do echo "${{socket##*.}}"; return; done; }}'
 """A shell function: the port an instance serves, by its socket's name; the one it is to serve may be another."""
 
+UNFINISHED = "/run/pgfleet.unfinished"
+"""What a run has still to do once the new files are in force, for the next run to finish."""
+
 _ALL_FILES = f"{CURRENT}/* {DATABASES} {CONFIG} {CONTAINER} {AGENT} {SOCKET} {TMPFILES} {SYSCTL}"
 
 
@@ -43,6 +46,9 @@ section units
 systemctl show --property=Id,ActiveState,LoadState 'pgbouncer@*.service' 'pgbouncer@*.socket' pgbouncer-agent.service
 section marks
 for mark in {DRAINING} {PAUSE}; do [ ! -e $mark ] || echo $mark; done
+section unfinished
+[ ! -f {UNFINISHED} ] || cat {UNFINISHED}
+for late in /run/systemd/system/pgbouncer@*.service.d; do [ ! -d "$late" ] || echo "drain $late"; done
 section containers
 containers=$(podman ps --no-trunc --filter 'name=^pgbouncer-[0-9]' --filter 'name=^pgbouncer-agent$' \\
   --format '{{{{.Names}}}}|{{{{.ImageID}}}}|{{{{index .Labels "{LABEL}"}}}}')

@@ -16,11 +16,13 @@ from .commands import quoted
 from .files import File
 from .model import Pooler
 from .plan import Plan
-from .shell import COMMANDS, PORT, ask_consoles, read
+from .shell import COMMANDS, PORT, UNFINISHED, ask_consoles, read
 from .units import AGENT, CONTAINER, SOCKET, SYSCTL, TMPFILES
 
 _WANTS = "/etc/systemd/system/sockets.target.wants"
 _TRIAL = "pgbouncer-trial"
+_LATE = "/run/systemd/system/pgbouncer@$1.service.d"
+"""Where systemd is told to wait longer before it starts an instance anew: while that is drained."""
 
 
 def trial(pooler: Pooler, release: str) -> str:
@@ -78,12 +80,17 @@ def apply(pooler: Pooler, plan: Plan, release: str, hosts: bytes | None) -> str:
     if SOCKET in plan.delete:
         steps += [f"rm -f {_WANTS}/pgbouncer@*.socket"]
     steps += _units(pooler) if plan.units else []
+    later = [*(f"reconnect {name}" for name in plan.reconnect), *(f"expel {name}" for name in plan.expel)]
+    if later:
+        steps += [f"remember {shlex.join(later)}"]
     if plan.switch:
         steps += [f"switch {release}"]
     steps += [f"reload {console}" for console in plan.reload]
     for console in plan.reload:
         steps += [f"console {console} {shlex.quote(f'RECONNECT {quoted(name)}')}" for name in plan.reconnect]
         steps += [f"expel {console} {shlex.quote(name)}" for name in plan.expel]
+    if later:
+        steps += [f"rm -f {UNFINISHED}"]
     steps += ["disown"]
     if plan.together:
         steps += [f"stop {console}" for console in plan.restart]
@@ -149,7 +156,7 @@ def back(
     steps = [] if agent else ["systemctl stop pgbouncer-agent.service 2>/dev/null || :"]
     steps += [f"put {shlex.quote(file.path)}" for file in files]
     steps += [f"rm -f {shlex.quote(path)}" for path in delete]
-    steps += [f"switch {release}"]
+    steps += [f"switch {release}", f"rm -f {UNFINISHED}"]
     steps += [f"enable {console}" for console in (*reload, *anew)]
     steps += [f"disable {console}; stop {console}" for console in extra]
     steps += [f"systemd-tmpfiles --create {TMPFILES}", "systemctl daemon-reload"]
@@ -165,7 +172,7 @@ def remove(pooler: Pooler, plan: Plan) -> str:
     steps += [f"disable {console}; stop {console}" for console in plan.remove]
     steps += [
         f"rm -rf {RELEASES} {CURRENT} {HOSTS_DIRECTORY} {CONFIG.rpartition('/')[0]} {RUNTIME} {STATE}",
-        f"rm -f {CONTAINER} {AGENT} {SOCKET} {TMPFILES} {SYSCTL}",
+        f"rm -f {CONTAINER} {AGENT} {SOCKET} {TMPFILES} {SYSCTL} {UNFINISHED}",
         f"rmdir {CONFIGURATION} 2>/dev/null || :",
         "systemctl daemon-reload",
         "systemctl reset-failed 'pgbouncer@*' 2>/dev/null || :",
@@ -183,6 +190,7 @@ def _units(pooler: Pooler) -> list[str]:
         # Where the kernel's settings are read-only, connections that queue at a stopping instance are reset.
         f"/usr/lib/systemd/systemd-sysctl {SYSCTL} || :",
         *(f"enable {console}" for console in pooler.consoles),
+        f"rm -rf {_LATE.replace('$1', '*')}",
         "systemctl daemon-reload",
     ]
 
@@ -202,8 +210,6 @@ def _functions(pooler: Pooler) -> str:
 
 _FUNCTIONS = f"""
 {PORT}
-# What has begun is finished, also when nobody listens any more.
-trap '' PIPE HUP
 began=$(date +%s)
 separator=$(printf '\\037')
 put() {{  # a file of the stream to its place, by one rename; what lies there already stays untouched
@@ -215,6 +221,9 @@ put() {{  # a file of the stream to its place, by one rename; what lies there al
 switch() {{
   [ "$(readlink {CURRENT})" != "releases/$1" ] || return 0
   ln -sfn "releases/$1" {CURRENT}.new && mv -T {CURRENT}.new {CURRENT} && sync {CONFIGURATION}
+}}
+remember() {{
+  printf '%s\\n' "$@" > {UNFINISHED}.new && mv -T {UNFINISHED}.new {UNFINISHED}
 }}
 own() {{  # the hosts file is ours until disown, unless it is no longer the one that the plan was made from
   (umask 022; mkdir -p {HOSTS_DIRECTORY})
@@ -290,11 +299,11 @@ stop() {{
   section "step stop $1"
   systemctl stop "pgbouncer@$1.socket" 2>/dev/null || :
   systemctl stop "pgbouncer@$1.service"
-  rm -rf "{RUNTIME}/$1" "/run/systemd/system/pgbouncer@$1.service.d"
+  rm -rf "{RUNTIME}/$1" "{_LATE}"
 }}
 start() {{
   section "step start $1"
-  rm -rf "/run/systemd/system/pgbouncer@$1.service.d"
+  rm -rf "{_LATE}"
   systemctl daemon-reload
   systemd-tmpfiles --create {TMPFILES}
   systemctl reset-failed "pgbouncer@$1.service" 2>/dev/null || :
@@ -328,8 +337,9 @@ tidy() {{  # the release before this one stays, for the way back
 drain() {{
   section "step drain $1"
   podman container exists "pgbouncer-$1" || return 0
-  mkdir -p "/run/systemd/system/pgbouncer@$1.service.d"
-  printf '[Service]\\nRestart=no\\n' > "/run/systemd/system/pgbouncer@$1.service.d/drain.conf"
+  # Its end is no reason to start it anew, unless we are no longer there to do it.
+  mkdir -p "{_LATE}"
+  printf '[Service]\\nRestartSec=15s\\n' > "{_LATE}/drain.conf"
   systemctl daemon-reload
   rm -f ask; mkfifo ask; : > said
   serving=$(port "$1")  # its socket is gone when it stops

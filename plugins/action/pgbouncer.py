@@ -50,7 +50,7 @@ class ActionModule(PoolerAction):
             # What was to be pooled is of no matter any more; a mistake there does not stand in the way.
             pooler = variables.read({name: arguments[name] for name in _HOW} | {"userlist_only": True})
             host = self.host()
-            before = _observe(host.read(shell.read(pooler)))
+            before = _observe(host.read(shell.read(pooler), settled=True))
             if arguments["state"] == "absent":
                 todo = plan.removal(before)
                 return self._without_instances(host, todo, shell_apply.remove(pooler, todo))
@@ -66,7 +66,7 @@ class ActionModule(PoolerAction):
         raise HostError(f"{host.name}: each of {_TRIES} times the agent has changed the hosts file meanwhile")
 
     def _present(self, host: Host, pooler: Pooler) -> dict[str, Any]:
-        before = _observe(host.read(shell.read(pooler)))
+        before = _observe(host.read(shell.read(pooler), settled=True))
         _require(host, pooler, before, self.check)
         wanted = bundle.build(pooler, _facts(pooler, before))
         todo = plan.plan(pooler, wanted, before)
@@ -233,6 +233,7 @@ def _observe(answer: Answer) -> Observed:
         agent=observed.agent(units, containers),
         draining=DRAINING in answer.lines("marks"),
         held=PAUSE in answer.lines("marks"),
+        unfinished=observed.unfinished(answer.lines("unfinished")),
         leader=leader,
         leader_trouble=trouble,
     )

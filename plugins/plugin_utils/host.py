@@ -19,6 +19,12 @@ from ...pooler.errors import PoolerError
 from ...pooler.files import File
 
 STAGING = "/var/lib/pgfleet"
+LOCK = "/run/pgfleet.lock"
+
+_PATIENCE = 300
+"""Seconds that a run waits for what an earlier one has begun on the host and nobody listens to any more."""
+
+_BUSY = '{ echo "another run is still at work on this host: run again when it is over" >&2; exit 75; }'
 
 _ROOT = '[ "$(id -u)" = 0 ] || { echo "this needs root: set become: true" >&2; exit 77; }\n'
 
@@ -63,15 +69,17 @@ class Host:
         self._execute = execute
         self.trips = 0
 
-    def read(self, script: str) -> Answer:
+    def read(self, script: str, *, settled: bool = False) -> Answer:
         """Run a script as root that changes nothing. Raises HostError when it fails.
 
         The script goes in by standard input, so that sudo does not log all of it; as a function, so that nothing it
-        calls can read on in it.
+        calls can read on in it. `settled`: not before what an earlier run has begun on the host is over.
         """
+        wait = f"exec 9< {LOCK}; flock --shared --timeout {_PATIENCE} 9 || {_BUSY}; exec 9<&-"
+        start = _ROOT + (f"[ ! -e {LOCK} ] || {{ {wait}; }}\n" if settled else "")
         answer = self._run(
             lambda _prelude: "sh -s",
-            lambda prelude: f"{prelude}{_ROOT}all() {{\n{script}\n}}\nall </dev/null && section end\n".encode(),
+            lambda prelude: f"{prelude}{start}all() {{\n{script}\n}}\nall </dev/null && section end\n".encode(),
         )
         if answer.failed:
             raise HostError(f"{self.name}: {answer.failed}")
@@ -88,23 +96,28 @@ class Host:
         """Send files and a script in one stream; the script runs in the directory that holds `files/`.
 
         The stream is unpacked completely before the script's first line runs, in a directory that only its owner can
-        enter and that is gone afterwards: a lost connection or a full disk has changed nothing.
+        enter and that is gone afterwards: a lost connection or a full disk has changed nothing. As root the script is
+        a unit of its own, alone on the host, and finishes also when the connection, sshd or the controller dies.
         The caller looks at `failed`, since a failed change has sections worth reading.
         """
         as_root = (
-            f"{_ROOT}"
+            f"exec 9> {LOCK}; flock --timeout {_PATIENCE} 9 || {_BUSY}\n"
             f"mkdir -p {STAGING}; rm -rf {STAGING}/staging.*\n"
             f"staging=$(mktemp -d {STAGING}/staging.XXXXXX)\n"
-            f"trap 'rm -rf \"$staging\"; rmdir {STAGING} 2>/dev/null || :' EXIT\n"
+            f'clean() {{ rm -rf "$staging"; rmdir {STAGING} 2>/dev/null || :; }}\n'
         )
-        as_anybody = "staging=$(mktemp -d)\ntrap 'rm -rf \"$staging\"' EXIT\n"
+        as_anybody = 'staging=$(mktemp -d)\nclean() { rm -rf "$staging"; }\n'
         unpack = (
-            f"set -e; umask 077\n{as_root if root else as_anybody}"
+            # No single quotes here: each layer on the way makes five characters of one.
+            f'set -e; umask 077; trap "" PIPE HUP\n{as_root if root else as_anybody}trap clean EXIT\n'
             'tar -xzpf - --numeric-owner -C "$staging"; cd "$staging"\n'
-            ". ./script"
+            # What is said goes to files first: nobody who stops to listen can stop it.
+            "set +e; (set -e; . ./script) </dev/null > stdout 2> stderr; status=$?\n"
+            "cat stdout 2>/dev/null || :; cat stderr >&2 2>/dev/null || :; exit $status"
         )
         return self._run(
-            lambda _prelude: _sh(unpack), lambda prelude: _stream(f"{prelude}{script}\nsection end\n", files)
+            lambda _prelude: _unit(unpack) if root else _sh(unpack),
+            lambda prelude: _stream(f"{prelude}{script}\nsection end\n", files),
         )
 
     def send(self, packed: bytes, path: str, *, append: bool) -> None:
@@ -130,6 +143,12 @@ class Host:
 
 def _sh(script: str) -> str:
     return "sh -c " + shlex.quote(script)
+
+
+def _unit(script: str) -> str:
+    """The script as a unit of systemd's, which would put variables of its own in the place of `$`."""
+    run = "systemd-run --quiet --pipe --wait --collect --description=Ansible "
+    return _sh(f"{_ROOT}if [ -d /run/systemd/system ]; then exec {run}{_sh(script.replace('$', '$$'))}; fi\n{script}")
 
 
 def _sections(output: str, mark: str) -> dict[str, str]:
