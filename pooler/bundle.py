@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -84,17 +85,17 @@ class Bundle:
 
 def build(pooler: Pooler, facts: Facts) -> Bundle:
     """Render everything. Raises InvalidError for what one of the engine's grammars cannot say."""
-    secrets = verifiers(pooler.users, facts.verifiers)
+    listed = _known_to_the_agent(pooler, facts) | verifiers(pooler.users, facts.verifiers)
     # Databases count without their hosts, which have another owner: so the release that a process says it runs also
     # tells which databases it has read.
     databases = File("", _hosts(pooler, Facts()).encode())
-    release = _digest((*_release(pooler, facts, secrets, "0" * 16), databases))
+    release = _digest((*_release(pooler, facts, listed, "0" * 16), databases))
     if any(database.name == "*" for database in pooler.databases):
         release += ANY_DATABASE
     agent = _agent(pooler, facts)
     return Bundle(
         release=release,
-        release_files=_release(pooler, facts, secrets, release),
+        release_files=_release(pooler, facts, listed, release),
         databases=hosts_file(pooler, facts),
         agent=agent,
         units=units.render(pooler, agent),
@@ -151,6 +152,17 @@ def verifiers(users: Iterable[User], in_use: Mapping[str, str]) -> dict[str, str
     return found
 
 
+def _known_to_the_agent(pooler: Pooler, facts: Facts) -> dict[str, str]:
+    """A line of the agent's role, with a verifier of a password that nobody knows.
+
+    The engine lets a user in by a rule only when it knows the user (PgBouncer 1.24.1).
+    """
+    if pooler.agent is None:
+        return {}
+    kept = facts.verifiers.get(pooler.agent.role, "")
+    return {pooler.agent.role: kept if scram.is_verifier(kept) else scram.verifier(secrets.token_urlsafe(32))}
+
+
 def _digest(files: tuple[File, ...]) -> str:
     digest = hashlib.sha256()
     for file in files:
@@ -159,7 +171,7 @@ def _digest(files: tuple[File, ...]) -> str:
     return digest.hexdigest()[:16]
 
 
-def _release(pooler: Pooler, facts: Facts, secrets: Mapping[str, str], release: str) -> tuple[File, ...]:
+def _release(pooler: Pooler, facts: Facts, listed: Mapping[str, str], release: str) -> tuple[File, ...]:
     """The files that are switched together. They name their own release, so that SHOW CONFIG tells which one runs."""
     directory = f"{RELEASES}/{release}"
     files = [
@@ -171,7 +183,7 @@ def _release(pooler: Pooler, facts: Facts, secrets: Mapping[str, str], release: 
         )
         for index, console in enumerate(pooler.consoles)
     ]
-    files.append(File(f"{directory}/userlist.txt", userlist.render(secrets).encode(), 0o600, pooler.uid, secret=True))
+    files.append(File(f"{directory}/userlist.txt", userlist.render(listed).encode(), 0o600, pooler.uid, secret=True))
     files.append(File(f"{directory}/hba.conf", hba.render(_rules(pooler)).encode(), 0o600, pooler.uid))
     return tuple(files)
 

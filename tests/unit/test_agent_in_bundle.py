@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pooler import bundle, ini, variables
+from pooler import bundle, ini, scram, userlist, variables
 from pooler.agent.config import CONFIG, DATABASE, REPLICA_DATABASE, AgentConfig
 from pooler.bundle import Bundle, Facts
 from pooler.errors import InvalidError
@@ -142,6 +142,18 @@ def test_where_nobody_is_to_be_asked_there_is_no_agent() -> None:
     made = bundle.build(alone, Facts())
     assert made.agent is None
     assert set(hosts(made)) == {"far"}
+
+
+def test_the_engine_knows_the_agents_role_by_a_verifier_of_no_password_and_keeps_it() -> None:
+    def listed(made: Bundle) -> dict[str, str]:
+        (text,) = (file.content.decode() for file in made.release_files if file.secret)
+        return userlist.parse(text, name="userlist.txt")
+
+    first = listed(bundle.build(pooler(), FACTS))
+    assert scram.is_verifier(first["pgbouncer"])
+    assert not scram.verifies(first["pgbouncer"], "")
+    assert listed(bundle.build(pooler(), replace(FACTS, verifiers=first))) == first
+    assert "pgbouncer" not in listed(bundle.build(pooler(agent={"enabled": False}, databases=[]), FACTS))
 
 
 def test_what_is_written_for_the_agent_is_read_by_it() -> None:

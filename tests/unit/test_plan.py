@@ -15,7 +15,12 @@ from pooler.observed import Agent, FoundFile, Instance, Observed
 from pooler.plan import Effect, Plan, plan, removal
 from pooler.server import Server
 
-FACTS = Facts(Server("10.0.0.1"), "/etc/pgbouncer/tls/server/01", "/etc/pgbouncer/tls/client/02")
+FACTS = Facts(
+    Server("10.0.0.1"),
+    "/etc/pgbouncer/tls/server/01",
+    "/etc/pgbouncer/tls/client/02",
+    verifiers={"pgbouncer": scram.verifier("of the agent's role")},
+)
 IMAGE = "f" * 64
 DEFAULTS = {name: settings.get("pgbouncer", name).default or "" for name in settings.known("pgbouncer")}
 
