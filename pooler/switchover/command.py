@@ -45,7 +45,9 @@ def cluster(options: Options) -> int:
     patroni = rest(_config(options))
     found, synchronous = patroni.cluster(), patroni.synchronous()
     if options.as_json:
-        print(json.dumps({**asdict(found), "synchronous": synchronous}))
+        leaders = [each.name for each in found.members if each.leads and each.state == "running"]
+        leader = leaders[0] if len(leaders) == 1 else ""
+        print(json.dumps({**asdict(found), "leader": leader, "synchronous": synchronous}))
         return 0
     rows = [("member", "role", "state", "address", "lag")]
     rows += [
