@@ -57,6 +57,7 @@ def one_run(fleet: Fleet, watch: Watch, row: Row, number: int, short: bool) -> l
             report,
             at=now.at - report.began,
             floor=now.floor,
+            late=now.late(report),
             extra=now.extra if ours else {},
             wrong=now.wrong if ours else [],
         )

@@ -125,7 +125,7 @@ def _follow(scene: Scene) -> None:
     scene.watch.until("a server takes writes", lambda watch: writable_since(watch.changes, scene.at) is not None)
     new = writable_since(scene.watch.changes, scene.at)
     assert new
-    scene.floor = new.at - scene.at
+    scene.floor, scene.followed = new.at - scene.at, new
     scene.loads.mark(f"{new.member} takes writes after {scene.floor:.2f} s")
 
 

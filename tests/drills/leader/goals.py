@@ -32,6 +32,9 @@ def figures(row: Row, outcomes: Sequence[Outcome], *, timed: bool = True) -> lis
     slowest = max(ours, key=lambda each: each.beyond)
     goal = None if row.beyond is None or not timed else (slowest.floor or 0.0) + row.beyond
     found.append(Figure(f"{name}: longest stall over its floor", slowest.stall, "s", goal, slowest.floor))
+    late = [each.late for each in ours if each.late is not None]
+    if late and row.work == "write":
+        found.append(Figure(f"{name}: writes to the old leader beside the new one", max(0.0, *late), "s", 0))
     if row.healed is not None:
         healed = max(each.healed for each in ours)
         found.append(Figure(f"{name}: last error after", healed, "s", row.healed if timed else None))

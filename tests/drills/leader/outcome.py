@@ -16,6 +16,7 @@ from pooler.drill.report import Report
 class Outcome:
     """Of one design in one run. `at`: seconds from the beginning of the report to the event; `floor` in seconds.
 
+    `late`: for how many seconds the old leader acknowledged writes beside the new one, if that is known.
     `extra`: what the event itself measured. `wrong`: what went otherwise than the event wanted it.
     """
 
@@ -24,6 +25,7 @@ class Outcome:
     report: Report
     at: float
     floor: float | None
+    late: float | None
     extra: dict[str, float]
     wrong: list[str]
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pooler import certificates
+from pooler.drill.report import Report
 from pooler.drill.settings import Settings
 from tests.drills.fleet import Fleet, booted
 from tests.drills.together import Loads
@@ -18,7 +19,7 @@ from tests.lab import spec, state
 
 from . import peers
 from .members import Members
-from .watch import Watch, longest_without
+from .watch import Change, Watch, longest_without
 
 OURS = "ours"
 LAB: Mapping[str, Any] = {
@@ -55,7 +56,8 @@ VARIABLES: Mapping[str, Any] = {
 class Scene:
     """One run of an event: what it may use, and what it leaves behind.
 
-    `at` is when the event began, in seconds since the epoch; `floor` what Patroni and PostgreSQL took by themselves.
+    `at` is when the event began, in seconds since the epoch; `floor` what Patroni and PostgreSQL took by themselves;
+    `followed` the server that began to take writes, where one did.
     """
 
     fleet: Fleet
@@ -64,6 +66,7 @@ class Scene:
     short: bool
     at: float = 0.0
     floor: float | None = None
+    followed: Change | None = None
     extra: dict[str, float] = field(default_factory=dict)
     wrong: list[str] = field(default_factory=list)
 
@@ -83,6 +86,17 @@ class Scene:
     def without_leader(self) -> float:
         """The longest time since the event, in seconds, in which no server took writes."""
         return longest_without(self.watch.changes, self.at)
+
+    def late(self, report: Report) -> float | None:
+        """For how many seconds another server went on to acknowledge writes when the new leader took them; <= 0: none.
+
+        None where no leader was followed, or the same one came back.
+        """
+        if not self.followed:
+            return None
+        new = self.address(self.followed.member)
+        others = [served.last for server, served in report.served.items() if server != new]
+        return max(others) + report.began - self.followed.at if others else None
 
     def address(self, host: str) -> str:
         return self.lab.host(host).address
