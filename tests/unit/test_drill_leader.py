@@ -21,6 +21,7 @@ FAILOVER = [
     Change(13.0, "db2", "writable"),
     Change(20.0, "db1", "read-only"),
 ]
+CUT_OFF = "leader cut off from etcd"
 BY_NAME = {row.name: row for row in ROWS}
 
 
@@ -64,6 +65,12 @@ def test_a_goal_that_is_missed_is_told(stall: float, lost: int, errors: tuple[fl
     assert {figure.what for figure in found if not figure.reached} == missed
 
 
+@pytest.mark.parametrize(("late", "missed"), [(-20.0, 0), (None, 0), (0.5, 1)])
+def test_a_write_that_the_old_leader_took_beside_the_new_one_is_told(late: float | None, missed: int) -> None:
+    found = figures(BY_NAME[CUT_OFF], [outcome(2.0, 2.0, late=late, event=CUT_OFF)])
+    assert sum(not figure.reached for figure in found) == missed
+
+
 def test_other_designs_have_no_goals() -> None:
     assert figures(BY_NAME["leader killed"], [outcome(60.0, 2.0, (2.0, 3.0), 5, design="poller")]) == []
 
@@ -82,7 +89,15 @@ def test_reads_and_writes_have_databases_of_their_own() -> None:
     ]
 
 
-def outcome(stall: float, floor: float, errors: tuple[float, ...] = (), lost: int = 0, design: str = "ours") -> Outcome:
+def outcome(
+    stall: float,
+    floor: float,
+    errors: tuple[float, ...] = (),
+    lost: int = 0,
+    design: str = "ours",
+    late: float | None = None,
+    event: str = "leader killed",
+) -> Outcome:
     """The event is 1 s after the beginning; all errors are those of one worker."""
     time = [0.0]
     book = Book(lambda: time[0])
@@ -91,4 +106,4 @@ def outcome(stall: float, floor: float, errors: tuple[float, ...] = (), lost: in
         book.failure(Stream.TRANSACTIONS, Kind.OTHER, "read-only", 1)
     book.tallies[Stream.TRANSACTIONS].stall = stall
     report = Report.of(book, 0.0, 30.0, Verdict(100, lost, 0, 0, 0))
-    return Outcome("leader killed", design, report, at=1.0, floor=floor, extra={}, wrong=[])
+    return Outcome(event, design, report, at=1.0, floor=floor, late=late, extra={}, wrong=[])
