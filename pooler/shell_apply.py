@@ -31,7 +31,7 @@ def trial(pooler: Pooler, release: str) -> str:
     It sees a copy of the configuration with the new files in it; what the instances read is not touched.
     """
     console = pooler.consoles[0]
-    return f"""{_functions(pooler)}
+    return f"""{functions(pooler)}
 mkdir -p etc sockets/{console}
 [ ! -d {CONFIGURATION} ] || cp -a {CONFIGURATION}/. etc/
 [ ! -d files{CONFIGURATION} ] || cp -a files{CONFIGURATION}/. etc/
@@ -98,7 +98,7 @@ def apply(pooler: Pooler, plan: Plan, release: str, hosts: bytes | None) -> str:
     steps += [f"start {console}" for console in plan.start]
     steps += ["agent"] if plan.agent else []
     steps += [f"rm -f {DRAINING}"] if plan.back else []
-    return f"{_functions(pooler)}\n{_lines(steps)}\ntidy\n{read(pooler)}"
+    return f"{functions(pooler)}\n{_lines(steps)}\ntidy\n{read(pooler)}"
 
 
 def restart(pooler: Pooler, console: int, *, sockets: bool) -> str:
@@ -109,13 +109,13 @@ def restart(pooler: Pooler, console: int, *, sockets: bool) -> str:
     """
     alone = pooler.instances == 1 and pooler.dispatch == "socket" and not sockets
     steps = f"again {console}" if alone else f"drain {console}\nstop {console}\nstart {console}"
-    return f"{_functions(pooler)}\n{steps}\n{read(pooler)}"
+    return f"{functions(pooler)}\n{steps}\n{read(pooler)}"
 
 
 def take_away(pooler: Pooler, console: int) -> str:
     """One instance that is more than wanted: drained, stopped, forgotten; then print what `read` prints."""
     steps = f"disable {console}\ndrain {console}\nstop {console}\nsystemctl daemon-reload"
-    return f"{_functions(pooler)}\n{steps}\n{read(pooler)}"
+    return f"{functions(pooler)}\n{steps}\n{read(pooler)}"
 
 
 def out(pooler: Pooler, consoles: Sequence[int]) -> str:
@@ -128,7 +128,7 @@ def out(pooler: Pooler, consoles: Sequence[int]) -> str:
         f'> said.{console} 2>&1 & waiting="$waiting $!"'
         for console in consoles
     ]
-    return f"""{_functions(pooler)}
+    return f"""{functions(pooler)}
 [ ! -d {STATE} ] || {{ : > {DRAINING}; sleep {pooler.drain_notice}; }}
 waiting= ended=0
 {_lines(begin)}
@@ -163,7 +163,7 @@ def back(
     steps += [f"reload {console} || :" for console in reload]
     steps += [f"stop {console}; start {console} || :" for console in anew]
     steps += ["agent || :"] if agent else []
-    return f"{_functions(pooler)}\n{_lines(steps)}\n{read(pooler)}"
+    return f"{functions(pooler)}\n{_lines(steps)}\n{read(pooler)}"
 
 
 def remove(pooler: Pooler, plan: Plan) -> str:
@@ -177,7 +177,7 @@ def remove(pooler: Pooler, plan: Plan) -> str:
         "systemctl daemon-reload",
         "systemctl reset-failed 'pgbouncer@*' 2>/dev/null || :",
     ]
-    return f"{_functions(pooler)}\n{_lines(steps)}\n"
+    return f"{functions(pooler)}\n{_lines(steps)}\n"
 
 
 def _lines(steps: Iterable[str]) -> str:
@@ -195,10 +195,10 @@ def _units(pooler: Pooler) -> list[str]:
     ]
 
 
-def _functions(pooler: Pooler) -> str:
+def functions(pooler: Pooler) -> str:
+    """The steps of all scripts, as functions of sh."""
     values = {
         "@UID@": str(pooler.uid),
-        "@IMAGE@": shlex.quote(pooler.image),
         "@DRAIN@": str(pooler.drain_timeout),
         "@TRANSACTIONS@": str(pooler.transaction_timeout),
     }
@@ -390,7 +390,9 @@ hurry() {{
 release() {{  # podman's monitor holds the ports too; what queues there must move to the other instances
   [ -f {SOCKET} ] || return 0
   monitor=$(podman inspect --format '{{{{.State.ConmonPid}}}}' "pgbouncer-$1")
+  image=$(podman inspect --format '{{{{.Image}}}}' "pgbouncer-$1")
+  # While the host goes down systemd would make no cgroup for it.
   podman run --rm --pull=never --pid=host --network=none --user 0:0 --read-only --cap-drop=all --cap-add=SYS_PTRACE \\
-    --security-opt=label=disable --entrypoint pooler @IMAGE@ release-port "$monitor" "$2"
+    --security-opt=label=disable --cgroups=disabled --entrypoint pooler "$image" release-port "$monitor" "$2"
 }}
 """

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,25 +12,19 @@ from typing import Any
 
 from ...pooler import certificates
 from ...pooler.errors import InvalidError, PoolerError, Problem
-from ..plugin_utils import leaves
+from ..plugin_utils import leaf_requests, leaves
 from ..plugin_utils.action import PoolerAction
 from ..plugin_utils.authority import AuthorityFiles
 from ..plugin_utils.host import Answer, Host, HostError
+from ..plugin_utils.leaf_requests import Wanted
 from ..plugin_utils.leaves import FoundLeaf
-
-
-@dataclass(frozen=True)
-class _Wanted:
-    directory: str
-    owner: int
-    request: certificates.LeafRequest
 
 
 @dataclass(frozen=True)
 class _Case:
     """A leaf as wanted, as it is, and why it must be issued; it serves on when there is no reason."""
 
-    wanted: _Wanted
+    wanted: Wanted
     found: FoundLeaf
     reasons: list[str]
 
@@ -40,7 +33,7 @@ class ActionModule(PoolerAction):
     secret = frozenset({"passphrase"})
 
     def perform(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        wanted = _wanted(arguments, self.host_name)
+        wanted = leaf_requests.wanted(arguments, self.host_name)
         host = self.host()
         if arguments["state"] == "absent":
             return self._remove(host, [leaf.directory for leaf in wanted])
@@ -51,7 +44,7 @@ class ActionModule(PoolerAction):
             host, wanted, AuthorityFiles(Path(arguments["authority_directory"])), arguments["passphrase"]
         )
 
-    def _issue(self, host: Host, wanted: list[_Wanted], files: AuthorityFiles, passphrase: str) -> dict[str, Any]:
+    def _issue(self, host: Host, wanted: list[Wanted], files: AuthorityFiles, passphrase: str) -> dict[str, Any]:
         now, authority = datetime.now(UTC), files.certificate()
         if authority is None and not self.check:
             raise PoolerError(f"{files.directory}: holds no authority (pgfleet.pooler.certificate_authority makes it)")
@@ -61,7 +54,7 @@ class ActionModule(PoolerAction):
         issued: dict[str, certificates.Leaf] = {}
         if due and authority is not None:
             signer = files.authority(passphrase)
-            issued = {leaf.directory: _issued(signer, leaf, now) for leaf in due}
+            issued = {leaf.directory: leaf_requests.issue(signer, leaf, now) for leaf in due}
         if due and not self.check:
             placing = leaves.place((leaf.directory, issued[leaf.directory].serial_hex) for leaf in due)
             content = [
@@ -93,70 +86,12 @@ class ActionModule(PoolerAction):
         return result | ({"diff": {"before": "\n".join([*there, ""]), "after": ""}} if self.diff and there else {})
 
 
-def _wanted(arguments: dict[str, Any], host_name: str) -> list[_Wanted]:
-    found: list[_Wanted] = []
-    problems = []
-    for index, entry in enumerate(arguments["leaves"]):
-        place, directory = f"leaves[{index}].directory", entry["directory"].rstrip("/")
-        if not directory.startswith("/"):
-            problems.append(
-                Problem(place, f"{entry['directory']!r} is no absolute path", "such as /etc/pgbouncer/tls/server")
-            )
-        if directory in [leaf.directory for leaf in found]:
-            problems.append(Problem(place, f"{directory} is that of another leaf", "give each leaf a directory"))
-        names = entry["names"]
-        if names is None:
-            names = arguments["names"] if "server" in entry["usages"] else []
-        request = certificates.LeafRequest(
-            common_name=entry["common_name"] or host_name,
-            dns_names=tuple(name for name in names if not _is_address(name)),
-            addresses=tuple(name for name in names if _is_address(name)),
-            usages=frozenset(entry["usages"]),
-            days=arguments["days"],
-        )
-        found.append(_Wanted(directory, entry["owner"], request))
-    if problems:
-        raise InvalidError(problems)
-    return found
-
-
-def _is_address(name: str) -> bool:
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True
-
-
-def _cases(wanted: Sequence[_Wanted], answer: Answer, authority: str | None, now: datetime) -> list[_Case]:
+def _cases(wanted: Sequence[Wanted], answer: Answer, authority: str | None, now: datetime) -> list[_Case]:
     found = leaves.found(answer, len(wanted))
     return [
-        _Case(leaf, there, _reasons(leaf, there, authority, now)) for leaf, there in zip(wanted, found, strict=True)
+        _Case(leaf, there, leaf_requests.reasons(leaf, there, authority, now))
+        for leaf, there in zip(wanted, found, strict=True)
     ]
-
-
-def _issued(signer: certificates.Authority, leaf: _Wanted, now: datetime) -> certificates.Leaf:
-    try:
-        return certificates.issue(signer, leaf.request, now)
-    except InvalidError as error:
-        place = f"leaf {leaf.directory}"
-        raise InvalidError([Problem(place, problem.what, problem.remedy) for problem in error.problems]) from None
-
-
-def _reasons(wanted: _Wanted, found: FoundLeaf, authority: str | None, now: datetime) -> list[str]:
-    if not found.serial:
-        return ["there is none"]
-    reasons = found.trouble(wanted.owner)
-    if authority is None:
-        return [*reasons, "there is no authority yet"]
-    state = found.state()
-    if state is None:
-        return reasons or ["tls.crt holds no certificate"]
-    if why := certificates.due(state, wanted.request, authority, now):
-        reasons.append(why)
-    if found.authority.strip() != authority.strip():
-        reasons.append("ca.crt is not that of the authority")
-    return reasons
 
 
 def _result(before: _Case, after: _Case) -> dict[str, Any]:

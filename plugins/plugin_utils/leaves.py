@@ -13,7 +13,7 @@ from ...pooler.errors import PoolerError
 from ...pooler.files import File
 from .host import Answer
 
-_MODES = {"tls.crt": 0o644, "tls.key": 0o600, "ca.crt": 0o644}
+MODES = {"tls.crt": 0o644, "tls.key": 0o600, "ca.crt": 0o644}
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class FoundLeaf:
     def trouble(self, owner: int) -> list[str]:
         """What is wrong with the files, in words; the key itself is never read."""
         found = []
-        for name, mode in _MODES.items():
+        for name, mode in MODES.items():
             there = self.files.get(name)
             if there is None or there[2] == 0:
                 found.append(f"{name} is {'missing' if there is None else 'empty'}")
@@ -75,7 +75,7 @@ def files(directory: str, owner: int, leaf: Leaf) -> list[File]:
     }
     return [
         File(f"{directory}/{leaf.serial_hex}/{name}", contents[name], mode, owner, secret=name == "tls.key")
-        for name, mode in _MODES.items()
+        for name, mode in MODES.items()
     ]
 
 

@@ -51,6 +51,8 @@ def _act(chosen: argparse.Namespace) -> None:
             life.kill(chosen.name, chosen.host)
         case "boot":
             life.boot(chosen.name, chosen.host)
+        case "ignite":
+            life.ignite(chosen.name, chosen.host, chosen.option, os.environ)
         case "link":
             network.set_link(chosen.name, state.read_spec(chosen.name).host(chosen.host).name, up=chosen.state == "up")
 
@@ -101,6 +103,10 @@ def _parser() -> argparse.ArgumentParser:
         action = actions.add_parser(name, help=meaning)
         action.add_argument("name")
         action.add_argument("host")
+    action = actions.add_parser("ignite", help="first boot of a host whose system is coreos")
+    action.add_argument("name")
+    action.add_argument("host")
+    action.add_argument("option", nargs=argparse.REMAINDER, help="of Ignition, such as -platform aws")
     action = actions.add_parser("link", help="plug a host's cable in or out")
     action.add_argument("name")
     action.add_argument("host")

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
-from . import access, cgroups, network
+from . import access, cgroups, first_boot, network
 from .errors import LabError
 from .spec import HostSpec, LabSpec
 from .state import Paths
@@ -44,7 +44,10 @@ def prepare(lab: LabSpec, host: HostSpec, authorized_key: str, root: Path, store
     (etc / "hostname").write_text(f"{host.name}\n")
     (etc / "hosts").write_text(network.hosts_file(lab))
     (etc / "machine-id").write_text(f"{uuid.uuid4().hex}\n")
-    (etc / "ssh/lab_keys").write_text(authorized_key)
+    if host.system == "coreos":
+        first_boot.prepare(etc)
+    else:
+        (etc / "ssh/lab_keys").write_text(authorized_key)
     (etc / "containers/storage.conf").write_text(_storage_conf(host))
     access.new_key(str(etc / "ssh/ssh_host_ed25519_key"), host.name)
     return (etc / "ssh/ssh_host_ed25519_key.pub").read_text()
@@ -109,6 +112,8 @@ def _start(lab: LabSpec, host: HostSpec, ready: Path) -> subprocess.Popen[bytes]
         f"--bind={disk / 'containers'}:/var/lib/containers",
         *(f"--bind-ro={disk / 'images' / name}:{_STORES}/{name}" for name in host.images),
     ]
+    if host.system == "coreos":
+        options.append("--bind-ro=+/usr:/usr")
     if host.cpus:
         options.append(f"--cpu-affinity={host.cpus}")
     environment = {

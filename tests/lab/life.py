@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from . import access, cache, cgroups, hosts, images, network, requirements, roots, state
+from . import access, cache, cgroups, first_boot, hosts, images, network, requirements, roots, state
 from .command import progress, say
 from .errors import LabError
 from .spec import IMAGES, LabSpec
@@ -39,7 +39,7 @@ def up(lab: LabSpec) -> None:
         with progress(f"booting {names}"):
             try:
                 _create(lab, root, stores)
-                hosts.boot(lab, lab.hosts)
+                hosts.boot(lab, [host for host in lab.hosts if host.system != "coreos"])
             except BaseException:
                 _destroy(lab.name)
                 raise
@@ -71,6 +71,15 @@ def boot(name: str, host: str) -> None:
     if is_running(name, lab.host(host).name):
         raise LabError(f"host {host} is running")
     hosts.kill(name, host)  # what a host that halted by itself left
+    hosts.boot(lab, [lab.host(host)])
+
+
+def ignite(name: str, host: str, options: Sequence[str], environment: Mapping[str, str]) -> None:
+    """First boot of a host whose system is coreos: Ignition writes its disk, then it boots."""
+    lab = state.read_spec(name)
+    if lab.host(host).system != "coreos" or is_running(name, host):
+        raise LabError(f"host {host} is running, or its system is not coreos")
+    first_boot.ignite(lab, lab.host(host), options, environment)
     hosts.boot(lab, [lab.host(host)])
 
 

@@ -5,9 +5,11 @@
     hosts:
       db1: {groups: [database]}
       pool1: {groups: [pooler], address: 10.77.0.21, cpus: "0", images: [etcd]}
+      pool2: {groups: [pooler], system: coreos}
 
 Addresses are given in order from .11 on; .1 is the controller's. `cpus` is a list as taskset reads it. `images` are
-the container images a host finds in its additional image store: all of them when not said.
+the container images a host finds in its additional image store: all of them when not said. A host whose `system` is
+coreos waits for its first boot (`first_boot.py`); it has no images and no keys.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ import yaml
 from .errors import LabError
 
 IMAGES = ("etcd", "spilo", "pooler")
+SYSTEMS = ("debian", "coreos")
 _FIRST_ADDRESS = 11
 # A host's name is also the name of its port in the lab's namespace: 15 characters, and not one of these.
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,14}")
@@ -37,6 +40,7 @@ class HostSpec:
     groups: tuple[str, ...] = ()
     cpus: str = ""
     images: tuple[str, ...] = IMAGES
+    system: str = "debian"
 
 
 @dataclass(frozen=True)
@@ -95,7 +99,7 @@ def parse(data: Any) -> LabSpec:
 
 def _host(name: str, value: Any, subnet: ipaddress.IPv4Network | ipaddress.IPv6Network, position: int) -> HostSpec:
     place = f"hosts.{name}"
-    fields = _mapping(place, value, {"address", "groups", "cpus", "images"})
+    fields = _mapping(place, value, {"address", "groups", "cpus", "images", "system"})
     if _name(place, name) in _TAKEN:
         raise LabError(f"{place}: the name is taken, choose another")
     address = str(fields.get("address", subnet[_FIRST_ADDRESS + position]))
@@ -105,12 +109,14 @@ def _host(name: str, value: Any, subnet: ipaddress.IPv4Network | ipaddress.IPv6N
         raise LabError(f"{place}.address: {error}") from error
     if not inside:
         raise LabError(f"{place}.address: {address} is not in {subnet}")
-    images = _names(f"{place}.images", fields.get("images", list(IMAGES)))
+    system = str(fields.get("system", "debian"))
+    if system not in SYSTEMS:
+        raise LabError(f"{place}.system: {system!r} is unknown (there are {', '.join(SYSTEMS)})")
+    images = _names(f"{place}.images", fields.get("images", list(IMAGES) if system == "debian" else []))
     if unknown := set(images) - set(IMAGES):
         raise LabError(f"{place}.images: {', '.join(sorted(unknown))} is unknown (there are {', '.join(IMAGES)})")
-    return HostSpec(
-        name, address, _names(f"{place}.groups", fields.get("groups", [])), str(fields.get("cpus", "")), images
-    )
+    groups = _names(f"{place}.groups", fields.get("groups", []))
+    return HostSpec(name, address, groups, str(fields.get("cpus", "")), images, system)
 
 
 def _mapping(place: str, value: Any, known: set[str] | None) -> Mapping[str, Any]:

@@ -1,0 +1,1 @@
+"""The same desired state for other systems than a host that Ansible reaches."""
