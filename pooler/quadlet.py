@@ -38,6 +38,7 @@ class Quadlet:
     `restarting` files are read by the container when it starts, `reloading` ones are brought into force by the
     command `reload`, `watched` ones belong to somebody else and are read at start and by `reload`. `reload` and `wait`
     are commands run in the container; an empty `reload` means that a change of a watched file asks for a restart.
+    `guard` has to succeed in it before it is restarted, and while `spare` does, the restart is left for later.
     `text` and `digest` are empty for a unit that is to be absent.
     """
 
@@ -51,6 +52,8 @@ class Quadlet:
     watched: tuple[str, ...] = ()
     reload: tuple[str, ...] = ()
     wait: tuple[str, ...] = ()
+    guard: tuple[str, ...] = ()
+    spare: tuple[str, ...] = ()
     wait_timeout: int = 0
     may_restart: bool = True
     may_pull: bool = False
@@ -99,6 +102,8 @@ class Quadlet:
             digest=digest,
             reload=tuple(options["reload"]),
             wait=tuple(options["wait"]),
+            guard=tuple(options["guard"]),
+            spare=tuple(options["spare"]),
             wait_timeout=options["wait_timeout"],
             may_restart=options["restart"],
             may_pull=not image.startswith("localhost/") if pull is None else pull,
@@ -111,7 +116,7 @@ class Observed:
 
     `watched` and `recorded` are lines of `sha256sum` over the watched files, now and when the container last read them;
     `reloaded` is the digest of the files that `reload` last brought into force. `container_digest` is the label of the
-    running container, None when none runs. `ready`: the command `wait` succeeds.
+    running container, None when none runs. `ready`: the command `wait` succeeds; `spared`: the command `spare` does.
     """
 
     files: Mapping[str, FoundFile] = field(default_factory=dict)
@@ -124,6 +129,7 @@ class Observed:
     recorded: str = ""
     reloaded: str = ""
     ready: bool = False
+    spared: bool = False
 
     @property
     def running(self) -> bool:
@@ -202,7 +208,7 @@ def plan(quadlet: Quadlet, observed: Observed) -> Plan:
     reloads = tuple(_reload_reasons(quadlet, observed, read_now=start or bool(restarts)))
     if reloads and not quadlet.reload:
         restarts, reloads = (*restarts, *reloads), ()
-    restart = bool(restarts) and quadlet.may_restart
+    restart = bool(restarts) and quadlet.may_restart and not observed.spared
     again = start or restart
     ready = not quadlet.wait or (observed.ready and not again)
     wait = not ready and quadlet.wait_timeout > 0

@@ -22,7 +22,7 @@ from .quadlet import (
     watched_record,
 )
 
-SECTIONS = ("files", "directories", "image", "unit", "container", "watched", "recorded", "reloaded", "ready")
+SECTIONS = ("files", "directories", "image", "unit", "container", "watched", "recorded", "reloaded", "ready", "spared")
 
 
 def read(quadlet: Quadlet) -> str:
@@ -52,7 +52,9 @@ cat {watched_record(name)} 2>/dev/null || :
 section reloaded
 cat {reloaded_record(name)} 2>/dev/null || :
 section ready
-{f'[ -z "$running" ] || ! {_exec(quadlet, quadlet.wait)} >/dev/null 2>&1 || echo yes' if quadlet.wait else ":"}
+{_whether(quadlet, quadlet.wait)}
+section spared
+{_whether(quadlet, quadlet.spare)}
 """
 
 
@@ -70,13 +72,17 @@ def observe(sections: Mapping[str, str], archive: bytes) -> Observed:
         recorded=sections["recorded"],
         reloaded=sections["reloaded"].strip(),
         ready=sections["ready"].strip() == "yes",
+        spared=sections["spared"].strip() == "yes",
     )
 
 
 def apply(quadlet: Quadlet, plan: Plan) -> str:
     """Carry out a plan. What can fail without harm comes first: the image, then directories and files."""
     image = shlex.quote(quadlet.image)
-    steps = [_functions(quadlet), "section 'step pull'"]
+    steps = [_functions(quadlet)]
+    if plan.restart and quadlet.guard:
+        steps += ["section 'step guard'", "guard"]
+    steps += ["section 'step pull'"]
     if plan.pull:
         steps += [f"podman pull --quiet {image} >/dev/null"]
     steps += ["section 'step write'"]
@@ -128,6 +134,11 @@ def _directory(line: str) -> tuple[str, tuple[int, int]]:
     return path, (int(mode, 8), int(user) if user == group else -1)
 
 
+def _whether(quadlet: Quadlet, command: tuple[str, ...]) -> str:
+    """Print yes when there is a command and it succeeds in the running container."""
+    return f'[ -z "$running" ] || ! {_exec(quadlet, command)} >/dev/null 2>&1 || echo yes' if command else ":"
+
+
 def _exec(quadlet: Quadlet, command: tuple[str, ...]) -> str:
     return f"timeout 30 podman exec {quadlet.name} {shlex.join(command)} </dev/null"
 
@@ -156,6 +167,13 @@ start() {{
   systemctl daemon-reload
   systemctl reset-failed {service} 2>/dev/null || :
   systemctl restart {service} 2>"$staging/answer" || {{ journal 'did not start'; return 1; }}
+}}
+guard() {{
+  {_exec(quadlet, quadlet.guard)} >"$staging/answer" 2>&1 || {{
+    echo "{name} must not be restarted now:" >&2
+    tail -n 3 "$staging/answer" >&2
+    return 1
+  }}
 }}
 await() {{
   limit=$(($(date +%s) + {quadlet.wait_timeout}))

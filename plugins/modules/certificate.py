@@ -92,7 +92,7 @@ EXAMPLES = r"""
       - "{{ inventory_hostname }}"
       - "{{ ansible_host }}"
       - localhost
-    authority_directory: "{{ inventory_dir }}/pki"
+    authority_directory: "{{ inventory_dir }}/.pki"
     passphrase: "{{ lookup('ansible.builtin.file', '~/.pgfleet-passphrase') }}"
   become: true
 

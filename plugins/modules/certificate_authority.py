@@ -42,7 +42,7 @@ author:
 EXAMPLES = r"""
 - name: Authority beside the inventory
   pgfleet.pooler.certificate_authority:
-    directory: "{{ inventory_dir }}/pki"
+    directory: "{{ inventory_dir }}/.pki"
     passphrase: "{{ lookup('ansible.builtin.file', '~/.pgfleet-passphrase') }}"
   run_once: true
   register: authority

@@ -107,6 +107,22 @@ options:
     description: How many seconds to wait for that; 0 does not wait.
     type: int
     default: 60
+  guard:
+    description:
+      - Command, as a list of words, that has to succeed in the running container before it is restarted. When it fails
+        nothing is changed, not even a file, and the task fails with its words.
+      - With C(throttle=1) on the task it keeps a rolling restart from going on after a host that did not come back.
+    type: list
+    elements: str
+    default: []
+  spare:
+    description:
+      - Command, as a list of words. While it succeeds in the running container, a restart that is due is left for
+        later, and RV(complete) tells so.
+      - A task with it can restart those of a cluster who follow, and a later one without it the one who leads.
+    type: list
+    elements: str
+    default: []
   restart:
     description:
       - Whether a running container may be restarted. Otherwise RV(complete) tells that it has to be.

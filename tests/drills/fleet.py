@@ -121,6 +121,8 @@ def _variables(paths: Paths, servers: list[str]) -> dict[str, Any]:
         "postgresql_users": [{"name": "app", "password": secrets.token_urlsafe(16)}],
         "spilo_image": images.spilo.REFERENCE,
         "etcd_image": images.etcd.REFERENCE,
+        # Drills order switchovers from the controller's side.
+        "database_orders_from": ["10.77.0.0/16"],
         "image_archive": str(images.pooler.archive()),
         "certificates_authority_directory": str(paths.directory / "pki"),
         "certificates_passphrase": secrets.token_urlsafe(16),

@@ -48,6 +48,8 @@ def options(**changes: Any) -> dict[str, Any]:
         "watch": [CERTIFICATE],
         "reload": ["kill", "-HUP", "1"],
         "wait": ["etcdctl", "endpoint", "health"],
+        "guard": [],
+        "spare": [],
         "wait_timeout": 60,
         "restart": True,
     } | changes
