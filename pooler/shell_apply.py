@@ -392,7 +392,8 @@ release() {{  # podman's monitor holds the ports too; what queues there must mov
   monitor=$(podman inspect --format '{{{{.State.ConmonPid}}}}' "pgbouncer-$1")
   image=$(podman inspect --format '{{{{.Image}}}}' "pgbouncer-$1")
   # While the host goes down systemd would make no cgroup for it.
-  podman run --rm --pull=never --pid=host --network=none --user 0:0 --read-only --cap-drop=all --cap-add=SYS_PTRACE \\
-    --security-opt=label=disable --cgroups=disabled --entrypoint pooler "$image" release-port "$monitor" "$2"
+  podman --cgroup-manager=cgroupfs run --rm --pull=never --pid=host --network=none --user 0:0 --read-only \\
+    --cap-drop=all --cap-add=SYS_PTRACE --security-opt=label=disable --entrypoint pooler "$image" \\
+    release-port "$monitor" "$2"
 }}
 """
