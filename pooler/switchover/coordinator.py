@@ -181,7 +181,8 @@ class Coordinator:
         return stack.enter_context(Agents([Agent(url, tls) for url in self.agents]))
 
     def _database(self, stack: ExitStack, server: Server) -> Database:
-        database = Database(server, self.config.client_leaf, self.config.role, self.config.dbname)
+        application = "pooler-switchover" if self._report.candidate else "pooler-restart"
+        database = Database(server, self.config.client_leaf, self.config.role, self.config.dbname, application)
         stack.callback(database.close)
         return database
 

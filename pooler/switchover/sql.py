@@ -15,9 +15,6 @@ from .preconditions import Activity, Transaction
 
 State = Literal["writable", "recovery", "silent"]
 
-NAME = "pooler-switchover"
-"""application_name of these connections."""
-
 _SECONDS = 2
 """For connecting, and for one answer."""
 
@@ -31,9 +28,12 @@ SELECT pid, usename, state, extract(epoch FROM clock_timestamp() - xact_start)::
 
 
 class Database:
-    """One member, asked over a connection that is opened beforehand and again when it is lost."""
+    """One member, asked over a connection that is opened beforehand and again when it is lost.
 
-    def __init__(self, server: Server, leaf: str, role: str, dbname: str) -> None:
+    The members' own scripts can tell by `application`, the connection's name there, that something is planned.
+    """
+
+    def __init__(self, server: Server, leaf: str, role: str, dbname: str, application: str) -> None:
         self.server = server
         self._conninfo = make_conninfo(
             host=server.host,
@@ -46,7 +46,7 @@ class Database:
             sslkey=str(Path(leaf, "tls.key")),
             connect_timeout=_SECONDS,
             tcp_user_timeout=_SECONDS * 1000,
-            application_name=NAME,
+            application_name=application,
             options=f"-c statement_timeout={_SECONDS * 1000}",
         )
         self._connection: psycopg.Connection | None = None
