@@ -47,8 +47,12 @@ VARIABLES: Mapping[str, Any] = {
     "spilo_ttl": TTL,
     "spilo_loop_wait": 5,
     "spilo_retry_timeout": 7,
-    # The leader goes on without etcd as long as it reaches every member.
-    "spilo_configuration": {"bootstrap": {"dcs": {"failsafe_mode": True}}},
+    "spilo_configuration": {
+        # The leader goes on without etcd as long as it reaches every member.
+        "bootstrap": {"dcs": {"failsafe_mode": True}},
+        # The drill orders switchovers from the controller's side as well.
+        "restapi": {"allowlist": [LAB["subnet"]]},
+    },
 }
 
 
