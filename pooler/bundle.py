@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -20,6 +21,9 @@ RELEASES = f"{CONFIGURATION}/releases"
 CURRENT = f"{CONFIGURATION}/current"
 DATABASES = f"{CONFIGURATION}/databases/databases.ini"
 RUNTIME = "/run/pgbouncer"
+PLACEHOLDER = "0" * 16
+"""Stands in the files that a release is named by for that name."""
+
 ANY_DATABASE = "-any"
 """Ends the name of a release whose databases have an entry `*`."""
 
@@ -86,12 +90,7 @@ class Bundle:
 def build(pooler: Pooler, facts: Facts) -> Bundle:
     """Render everything. Raises InvalidError for what one of the engine's grammars cannot say."""
     listed = _known_to_the_agent(pooler, facts) | verifiers(pooler.users, facts.verifiers)
-    # Databases count without their hosts, which have another owner: so the release that a process says it runs also
-    # tells which databases it has read.
-    databases = File("", _hosts(pooler, Facts()).encode())
-    release = _digest((*_release(pooler, facts, listed, "0" * 16), databases))
-    if any(database.name == "*" for database in pooler.databases):
-        release += ANY_DATABASE
+    release = release_name(_release(pooler, facts, listed, PLACEHOLDER), _databases(pooler, Facts()))
     agent = _agent(pooler, facts)
     return Bundle(
         release=release,
@@ -102,6 +101,21 @@ def build(pooler: Pooler, facts: Facts) -> Bundle:
         unit_digest=units.digest(pooler),
         agent_digest=units.agent_digest(pooler, agent),
     )
+
+
+def release_name(files: Iterable[File], databases: Mapping[str, Mapping[str, str]]) -> str:
+    """A digest of a release's files, which say PLACEHOLDER instead of its name, and of the databases.
+
+    Databases count without their hosts, which have another owner: so the release that a process says it runs also
+    tells which databases it has read.
+    """
+    entries = {
+        name: {key: text for key, text in entry.items() if key not in ("host", "port")}
+        for name, entry in databases.items()
+    }
+    ordered = sorted(files, key=lambda file: file.path)
+    name = _digest((*ordered, File("", json.dumps(entries, sort_keys=True).encode())))
+    return name + ANY_DATABASE if "*" in databases else name
 
 
 def hosts_file(pooler: Pooler, facts: Facts) -> File:

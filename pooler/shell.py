@@ -27,11 +27,28 @@ def read(pooler: Pooler) -> str:
     """Print all that `observed` can parse, in sections. Changes nothing."""
     return f"""
 cd /
-section release
-readlink {CURRENT} | sed 's|.*/||'
 section leaves
 readlink -f {pooler.tls_directory}/server/current || echo
 readlink -f {pooler.tls_directory}/client/current || echo
+{_state(shlex.quote(pooler.image), COMMANDS)}
+section leader
+{_ask_leader(pooler)}
+"""
+
+
+def look(commands: Sequence[str]) -> str:
+    """As much of that as a host can say that is not told what it is to be; consoles are asked these SHOW commands."""
+    return f"""
+cd /
+{_state(f'"$(sed -n s/^Image=//p {CONTAINER} 2>/dev/null)"', commands)}
+"""
+
+
+def _state(image: str, commands: Sequence[str]) -> str:
+    """`image` is a word of the shell."""
+    return f"""
+section release
+readlink {CURRENT} | sed 's|.*/||'
 # While the agent changes the hosts file, file and consoles differ for a moment.
 [ ! -d {HOSTS_DIRECTORY} ] || {{ exec 7< {HOSTS_DIRECTORY} && flock --shared --timeout 20 7; }}
 section files
@@ -41,7 +58,7 @@ for file in {_ALL_FILES}; do
 done
 [ $# = 0 ] || tar -czf - "$@" | base64 -w 0
 section image
-podman image inspect --format '{{{{.Id}}}}' {shlex.quote(pooler.image)} 2>/dev/null || :
+podman image inspect --format '{{{{.Id}}}}' {image} 2>/dev/null || :
 section units
 systemctl show --property=Id,ActiveState,LoadState 'pgbouncer@*.service' 'pgbouncer@*.socket' pgbouncer-agent.service
 section marks
@@ -56,11 +73,8 @@ printf '%s\\n' "$containers"
 numbers=$(printf '%s\\n' "$containers" | sed -n 's/^pgbouncer-\\([0-9]*\\)|.*/\\1/p')
 any=${{numbers:+pgbouncer-${{numbers%%[!0-9]*}}}}
 section consoles
-[ -z "$any" ] || timeout 60 podman exec "$any" sh -c {shlex.quote(ask_consoles(COMMANDS))} - $numbers 2>/dev/null || :
-[ ! -d {HOSTS_DIRECTORY} ] || exec 7<&-
-section leader
-{_ask_leader(pooler)}
-"""
+[ -z "$any" ] || timeout 60 podman exec "$any" sh -c {shlex.quote(ask_consoles(commands))} - $numbers 2>/dev/null || :
+[ ! -d {HOSTS_DIRECTORY} ] || exec 7<&-"""
 
 
 def ask(commands: Sequence[str]) -> str:

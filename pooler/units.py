@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import re
+from collections.abc import Iterable
 
 from .agent.config import CONFIG, HOSTS_DIRECTORY, STATE
 from .files import File
@@ -36,8 +38,13 @@ def render(pooler: Pooler, agent: File | None) -> tuple[File, ...]:
 
 def digest(pooler: Pooler) -> str:
     """Changes exactly when a running instance must be restarted to be what its unit says."""
-    text = _container_text(pooler, "") + (_socket(pooler) if pooler.dispatch == "socket" else "")
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return digest_of([_container_text(pooler, ""), *([_socket(pooler)] if pooler.dispatch == "socket" else [])])
+
+
+def digest_of(texts: Iterable[str]) -> str:
+    """What a unit file and its socket are named by in its label; the label itself does not count."""
+    label = re.compile(rf"^(Label={re.escape(LABEL)}=).*$", re.MULTILINE)
+    return hashlib.sha256("".join(label.sub(r"\1", text) for text in texts).encode()).hexdigest()[:16]
 
 
 def agent_digest(pooler: Pooler, agent: File | None) -> str:

@@ -10,7 +10,6 @@ from typing import Any
 from ansible.utils.display import Display
 
 from ...pooler import bundle, diff, observed, plan, shell, shell_apply, variables
-from ...pooler.agent.config import DRAINING, PAUSE
 from ...pooler.bundle import Bundle
 from ...pooler.files import File
 from ...pooler.model import Pooler
@@ -19,6 +18,7 @@ from ...pooler.plan import Effect, Plan
 from ...pooler.server import Server
 from ..plugin_utils.action import PoolerAction
 from ..plugin_utils.host import Answer, Host, HostError
+from ..plugin_utils.observe import observe
 
 _HOW = (
     "image",
@@ -50,7 +50,7 @@ class ActionModule(PoolerAction):
             # What was to be pooled is of no matter any more; a mistake there does not stand in the way.
             pooler = variables.read({name: arguments[name] for name in _HOW} | {"userlist_only": True})
             host = self.host()
-            before = _observe(host.read(shell.read(pooler), settled=True))
+            before = observe(host.read(shell.read(pooler), settled=True))
             if arguments["state"] == "absent":
                 todo = plan.removal(before)
                 return self._without_instances(host, todo, shell_apply.remove(pooler, todo))
@@ -66,7 +66,7 @@ class ActionModule(PoolerAction):
         raise HostError(f"{host.name}: each of {_TRIES} times the agent has changed the hosts file meanwhile")
 
     def _present(self, host: Host, pooler: Pooler) -> dict[str, Any]:
-        before = _observe(host.read(shell.read(pooler), settled=True))
+        before = observe(host.read(shell.read(pooler), settled=True))
         _require(host, pooler, before, self.check)
         wanted = bundle.build(pooler, _facts(pooler, before))
         todo = plan.plan(pooler, wanted, before)
@@ -163,7 +163,7 @@ class _Change:
                 ]
         if answer.failed:
             self._back(f"{_step(answer)}{answer.failed}")
-        after = self._latest = _observe(answer)
+        after = self._latest = observe(answer)
         # The agent may have followed another leader meanwhile.
         wanted = replace(self.wanted, databases=bundle.hosts_file(self.pooler, _facts(self.pooler, after)))
         left = [
@@ -202,7 +202,7 @@ class _Change:
             ),
             files,
         )
-        serving = sorted(number for number, instance in _observe(answer).instances.items() if instance.answers)
+        serving = sorted(number for number, instance in observe(answer).instances.items() if instance.answers)
         missing = sorted(set(self.before.instances) - set(serving))
         state = "the old configuration is in force again"
         if answer.failed or missing:
@@ -217,26 +217,6 @@ def _refuse_disruption(host: Host, pooler: Pooler, todo: Plan) -> None:
             f"{host.name}: clients would have to reconnect:\n{diff.table(disruptive)}"
             "set allow_disruption (pgbouncer_allow_disruption) to true to permit it"
         )
-
-
-def _observe(answer: Answer) -> Observed:
-    leaves = [*answer.lines("leaves"), "", ""]
-    leader, trouble = observed.leader(answer.text("leader"))
-    units, containers = observed.units(answer.text("units")), observed.containers(answer.text("containers"))
-    return Observed(
-        release=answer.text("release").strip(),
-        files=observed.files(answer.binary("files")),
-        server_leaf=leaves[0],
-        client_leaf=leaves[1],
-        image_id=answer.text("image").strip(),
-        instances=observed.instances(units, containers, observed.consoles(answer.text("consoles"))),
-        agent=observed.agent(units, containers),
-        draining=DRAINING in answer.lines("marks"),
-        held=PAUSE in answer.lines("marks"),
-        unfinished=observed.unfinished(answer.lines("unfinished")),
-        leader=leader,
-        leader_trouble=trouble,
-    )
 
 
 def _require(host: Host, pooler: Pooler, before: Observed, check: bool) -> None:

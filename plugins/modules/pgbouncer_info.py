@@ -11,6 +11,8 @@ short_description: What the PgBouncer instances of a host say of themselves
 version_added: 0.1.0
 description:
   - Asks every running instance of the host at its console, through its unix socket. Changes nothing.
+  - Tells as well what on the host is no longer as the last change left it. What an inventory wants, it does not know;
+    that is told by M(pgfleet.pooler.pgbouncer) in check mode.
 extends_documentation_fragment:
   - pgfleet.pooler.attributes.info
 options:
@@ -32,9 +34,23 @@ EXAMPLES = r"""
 - name: Show who waits
   ansible.builtin.debug:
     msg: "{{ pools.instances.values() | map(attribute='POOLS') | flatten | selectattr('cl_waiting', 'ne', '0') }}"
+
+- name: Nothing was changed by hand
+  pgfleet.pooler.pgbouncer_info:
+    commands: []
+  register: found
+  failed_when: found.drift | length > 0
 """
 
 RETURN = r"""
+drift:
+  description:
+    - What is not as the last change left it, by files, units, processes and what instances say of themselves, with the
+      effect that putting it right has.
+  type: list
+  elements: dict
+  returned: always
+  sample: [{instance: 50001, what: default_pool_size, effect: reload, why: "'3' becomes '20'"}]
 instances:
   description: By console port, the rows of each command as dictionaries of text.
   type: dict
