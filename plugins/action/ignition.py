@@ -4,17 +4,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
+import tarfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ...pooler import bundle, userlist, variables
+from ...pooler import bundle, observed, userlist, variables
 from ...pooler.errors import InvalidError, PoolerError, Problem
-from ...pooler.files import File
+from ...pooler.files import File, packed
 from ...pooler.model import Pooler
 from ...pooler.targets import butane, first_boot, ignition
 from ...pooler.targets.first_boot import Fetched, FirstBoot, Tree
@@ -29,9 +31,9 @@ _NEEDED = ("directory", "authority_directory", "passphrase")
 
 @dataclass(frozen=True)
 class _Secrets:
-    """The config that holds them, why it differs from the one on the controller, and where that lies."""
+    """The archive that holds them, why it differs from the one on the controller, and where that lies."""
 
-    config: str
+    archive: bytes
     why: list[str]
     place: Path
 
@@ -44,27 +46,26 @@ class ActionModule(PoolerAction):
         boot = first_boot.read(arguments, pooler)
         _check_urls(arguments)
         if arguments["secrets_url"] is None:
-            return {"changed": False, "secrets": None} | _delivered(
-                first_boot.waiting(pooler, boot), None, arguments["config_url"]
-            )
+            tree = first_boot.waiting(pooler, boot)
+            return {"changed": False, "secrets": None} | _delivered(tree, arguments["config_url"])
         public, secrets = self._serving(pooler, boot, arguments)
         if secrets.why and not self.check:
-            _write(secrets.place, secrets.config)
-        there = Fetched(arguments["secrets_url"], ignition.sha512(secrets.config))
+            _write(secrets.place, secrets.archive)
+        there = Fetched(arguments["secrets_url"], hashlib.sha512(secrets.archive).hexdigest())
         result = {
             "changed": bool(secrets.why),
             "secrets": _address(there.url) | {"src": str(secrets.place), "sha512": there.sha512},
         }
         if self.diff and secrets.why:
             result["diff"] = {"before": "", "after": "".join(f"{why}\n" for why in secrets.why)}
-        return result | _delivered(public, there, arguments["config_url"])
+        return result | _delivered(first_boot.with_secrets(public, there), arguments["config_url"])
 
     def _serving(self, pooler: Pooler, boot: FirstBoot, arguments: Mapping[str, Any]) -> tuple[Tree, _Secrets]:
         if missing := [Problem(name, "is missing", "secrets_url needs it") for name in _NEEDED if not arguments[name]]:
             raise InvalidError(missing)
-        place = Path(arguments["directory"], f"{self.host_name}.secrets.ign")
-        before = place.read_text(encoding="utf-8") if place.exists() else ""
-        kept = ignition.files(before, name=str(place)) if before else {}
+        place = Path(arguments["directory"], f"{self.host_name}.secrets.tar.gz")
+        before = place.read_bytes() if place.exists() else b""
+        kept = _contents(place, before)
         wanted = leaf_requests.wanted(arguments, self.host_name)
         certified, why = _leaves(wanted, kept, AuthorityFiles(Path(arguments["authority_directory"])), arguments)
         serials = {path.rpartition("/")[0]: serial for path, serial in certified.links}
@@ -75,10 +76,10 @@ class ActionModule(PoolerAction):
             verifiers=_verifiers(kept),
         )
         public, secret = first_boot.serving(pooler, boot, facts, certified)
-        config = ignition.render(secret)
-        if config != before and not why:
+        archive = packed(secret)
+        if archive != before and not why:
             why = ["the files of the poolers have changed" if before else "there was none"]
-        return public, _Secrets(config, why, place)
+        return public, _Secrets(archive, why, place)
 
 
 def _check_urls(arguments: Mapping[str, Any]) -> None:
@@ -87,8 +88,8 @@ def _check_urls(arguments: Mapping[str, Any]) -> None:
         raise InvalidError(problems)
 
 
-def _delivered(tree: Tree, secrets: Fetched | None, url: str | None) -> dict[str, Any]:
-    delivery = ignition.deliver(ignition.render(tree, secrets), url)
+def _delivered(tree: Tree, url: str | None) -> dict[str, Any]:
+    delivery = ignition.deliver(ignition.render(tree), url)
     stored = None
     if delivery.stored is not None and url is not None:
         stored = _address(url) | {"content": delivery.stored}
@@ -96,7 +97,7 @@ def _delivered(tree: Tree, secrets: Fetched | None, url: str | None) -> dict[str
         "user_data": delivery.user_data,
         "form": delivery.form,
         "object": stored,
-        "butane": butane.render(tree, secrets),
+        "butane": butane.render(tree),
     }
 
 
@@ -162,13 +163,21 @@ def _verifiers(kept: Mapping[str, bytes]) -> dict[str, str]:
     return userlist.parse(found[0].decode(), name="userlist.txt") if found else {}
 
 
-def _write(place: Path, config: str) -> None:
+def _contents(place: Path, archive: bytes) -> dict[str, bytes]:
+    """What the last run has put there, by path."""
+    try:
+        return {path: file.content for path, file in observed.files(archive).items()}
+    except (OSError, tarfile.TarError):
+        raise PoolerError(f"{place}: is not an archive of ours (remove it, and it is made anew)") from None
+
+
+def _write(place: Path, archive: bytes) -> None:
     try:
         place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         draft = place.with_name(f".{place.name}.new")
         draft.unlink(missing_ok=True)
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-            file.write(config)
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(archive)
         draft.replace(place)
     except OSError as error:
         raise PoolerError(f"{place}: cannot be written: {error.strerror}") from None

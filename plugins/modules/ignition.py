@@ -14,9 +14,9 @@ description:
     M(pgfleet.pooler.pgbouncer), and the same as Butane. The host does not have to exist.
   - The files are byte for byte those that M(pgfleet.pooler.pgbouncer) would write, so that the first run of
     C(site.yml) finds nothing to do.
-  - No secret is in the user data. Certificates, keys, verifiers and passwords are in a second config, a file on the
-    controller for you to put at O(secrets_url); Ignition fetches it before the first boot, from S3 with the role of
-    the instance. Its SHA-512 is in the user data, so that nobody else's is taken.
+  - No secret is in the user data. Certificates, keys, verifiers and all else that only its owner may read is in an
+    archive, a file on the controller for you to put at O(secrets_url). Ignition fetches it before the first boot, from
+    S3 with the role of the instance. Its SHA-512 is in the user data, so that nobody else's is taken.
   - Without O(secrets_url) the host comes up with everything else, and the first run of C(site.yml) makes it serve.
   - A config that is too large for the 16384 bytes of EC2's user data is compressed; when that is not enough, the user
     data only point at O(config_url).
@@ -141,7 +141,7 @@ EXAMPLES = r"""
       - "{{ lookup('ansible.builtin.file', '~/.ssh/id_ed25519.pub') }}"
     image_url: s3://example-fleet/images/pooler-0.1.0.tar
     image_sha512: "{{ image_sha512 }}"
-    secrets_url: s3://example-fleet/secrets/{{ inventory_hostname }}.json
+    secrets_url: s3://example-fleet/secrets/{{ inventory_hostname }}.tar.gz
     config_url: s3://example-fleet/ignition/{{ inventory_hostname }}.json
     directory: ~/.local/share/pgfleet
     names: ["{{ inventory_hostname }}", "{{ ansible_host }}", localhost, 127.0.0.1, "::1"]

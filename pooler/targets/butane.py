@@ -10,11 +10,9 @@ from ..files import File
 from .first_boot import Fetched, Tree
 
 
-def render(tree: Tree, merge: Fetched | None = None) -> str:
+def render(tree: Tree) -> str:
     """YAML with the files' text as it is."""
     lines = ["variant: fcos", "version: 1.4.0"]
-    if merge:
-        lines += ["ignition:", "  config:", "    merge:", *_item(6, _resource(merge))]
     if tree.authorized_keys:
         lines += ["passwd:", "  users:", "    - name: core", "      ssh_authorized_keys:"]
         lines += [f"        - {_scalar(key)}" for key in tree.authorized_keys]
@@ -38,7 +36,13 @@ def _file(file: File) -> list[str]:
 
 
 def _remote(path: str, what: Fetched) -> list[str]:
-    return [f"path: {_scalar(path)}", "mode: 0600", "contents:", *(f"  {line}" for line in _resource(what))]
+    return [
+        f"path: {_scalar(path)}",
+        "overwrite: true",
+        "mode: 0600",
+        "contents:",
+        *(f"  {line}" for line in _resource(what)),
+    ]
 
 
 def _link(path: str, target: str) -> list[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from .. import bundle, shell_reboot, units
@@ -19,6 +19,7 @@ from ..model import Pooler
 from ..server import Server
 
 ARCHIVE = "/var/lib/pgfleet-image.tar"
+SECRETS = "/var/lib/pgfleet-secrets.tar.gz"
 _SCRIPTS = "/etc/pgfleet"
 _DRAIN = f"{_SCRIPTS}/drain.sh"
 _IMAGE = f"{_SCRIPTS}/image.sh"
@@ -26,6 +27,7 @@ _PULL = f"{_SCRIPTS}/pull-image"
 """Exists until the image has been pulled once; afterwards the image is Ansible's matter."""
 
 _UNITS = "/etc/systemd/system"
+_SECRETS_UNIT = "pgbouncer-secrets.service"
 _QUADLETS = "/etc/containers/systemd"
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _KEY = re.compile(r"(ssh|ecdsa|sk)-[a-z0-9@.-]+ [A-Za-z0-9+/]+={0,3}( [^\r\n]*)?")
@@ -135,19 +137,28 @@ def waiting(pooler: Pooler, boot: FirstBoot) -> Tree:
     return Tree((*kept, *_own(pooler, boot)), _enabled(), _fetched(boot), boot.authorized_keys)
 
 
-def serving(pooler: Pooler, boot: FirstBoot, facts: bundle.Facts, leaves: Tree) -> tuple[Tree, Tree]:
-    """A host that serves as soon as it is up: what everybody may read, and what its owners alone may.
+def serving(pooler: Pooler, boot: FirstBoot, facts: bundle.Facts, leaves: Tree) -> tuple[Tree, tuple[File, ...]]:
+    """A host that serves as soon as it is up: what anybody may read, and the files of the archive of secrets.
 
     `leaves` are the certificates that `facts` names, with their `current` links.
     """
     made = bundle.build(pooler, facts)
-    links = [(bundle.CURRENT, f"releases/{made.release}"), *_enabled(), *_instances(pooler)]
+    links = [(bundle.CURRENT, f"releases/{made.release}"), *_enabled(_SECRETS_UNIT), *_instances(pooler), *leaves.links]
     public = [file for file in made.files if file.mode & 0o077]
     secret = [file for file in made.files if not file.mode & 0o077]
+    unit = File(f"{_UNITS}/{_SECRETS_UNIT}", _secrets_unit(pooler).encode())
     return (
-        Tree((*public, *_own(pooler, boot)), tuple(links), _fetched(boot), boot.authorized_keys),
-        Tree((*secret, *leaves.files), leaves.links),
+        Tree((*public, unit, *_own(pooler, boot)), tuple(links), _fetched(boot), boot.authorized_keys),
+        (*secret, *leaves.files),
     )
+
+
+def with_secrets(tree: Tree, secrets: Fetched) -> Tree:
+    """The tree and the archive of the files that it lacks.
+
+    It is fetched as a file and unpacked by a unit, since Ignition prints what it was told when it fails, and keeps it.
+    """
+    return replace(tree, fetched=(*tree.fetched, (SECRETS, secrets)))
 
 
 def _window(place: str, given: object) -> tuple[Window, list[Problem]]:
@@ -193,8 +204,8 @@ def _instances(pooler: Pooler) -> Iterable[tuple[str, str]]:
             yield f"{_UNITS}/sockets.target.wants/pgbouncer@{console}.socket", units.SOCKET
 
 
-def _enabled() -> tuple[tuple[str, str], ...]:
-    names = ("pgbouncer-image.service", "pgbouncer-drain.service")
+def _enabled(*more: str) -> tuple[tuple[str, str], ...]:
+    names = ("pgbouncer-image.service", "pgbouncer-drain.service", *more)
     return tuple((f"{_UNITS}/multi-user.target.wants/{name}", f"{_UNITS}/{name}") for name in names)
 
 
@@ -222,15 +233,35 @@ def _own(pooler: Pooler, boot: FirstBoot) -> list[File]:
     return files
 
 
-def _image_unit(pooler: Pooler, boot: FirstBoot) -> str:
+def _before_instances(pooler: Pooler) -> str:
     needing = " ".join(f"pgbouncer@{console}.service" for console in pooler.consoles)
+    return f"Before={needing} pgbouncer-agent.service\n"
+
+
+def _secrets_unit(pooler: Pooler) -> str:
+    return (
+        "[Unit]\n"
+        "Description=Secrets of PgBouncer to their places, once\n"
+        f"ConditionPathExists={SECRETS}\n"
+        f"{_before_instances(pooler)}"
+        "\n[Service]\n"
+        "Type=oneshot\n"
+        f"ExecStart=/usr/bin/tar -xzpf {SECRETS} --numeric-owner -C /\n"
+        "ExecStart=/usr/bin/sync\n"
+        f"ExecStart=/usr/bin/rm {SECRETS}\n"
+        "\n[Install]\n"
+        "WantedBy=multi-user.target\n"
+    )
+
+
+def _image_unit(pooler: Pooler, boot: FirstBoot) -> str:
     return (
         "[Unit]\n"
         "Description=Image of PgBouncer, once\n"
         f"ConditionPathExists={ARCHIVE if boot.archive else _PULL}\n"
         "Wants=network-online.target\n"
         "After=network-online.target\n"
-        f"Before={needing} pgbouncer-agent.service\n"
+        f"{_before_instances(pooler)}"
         "StartLimitIntervalSec=0\n"
         "\n[Service]\n"
         "Type=oneshot\n"

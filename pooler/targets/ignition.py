@@ -1,7 +1,7 @@
 """Ignition configs, specification 3.3.0, which every Fedora CoreOS in use takes; and how they get into user data.
 
-Ignition fetches by itself, before the first boot: a second config that is merged (secrets, from S3 with the role of
-the instance) or that replaces the first one (which is then a pointer only).
+Ignition fetches by itself, before the first boot, from S3 with the role of the instance or by HTTPS: files, and a
+config that replaces the one in the user data, which then is a pointer only.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import quote, unquote_to_bytes
+from urllib.parse import quote
 
 from ..errors import PoolerError
 from ..files import File
@@ -36,16 +36,15 @@ class Delivery:
     stored: str | None = field(default=None, repr=False)
 
 
-def render(tree: Tree, merge: Fetched | None = None) -> str:
+def render(tree: Tree) -> str:
     """One line of JSON. The same tree is the same text."""
-    ignition: dict[str, Any] = {"version": VERSION}
-    if merge:
-        ignition["config"] = {"merge": [_resource(merge)]}
-    config: dict[str, Any] = {"ignition": ignition}
+    config: dict[str, Any] = {"ignition": {"version": VERSION}}
     if tree.authorized_keys:
         config["passwd"] = {"users": [{"name": "core", "sshAuthorizedKeys": list(tree.authorized_keys)}]}
     files = [_file(file) for file in tree.files]
-    files += [{"path": path, "mode": 0o600, "contents": _resource(what)} for path, what in tree.fetched]
+    files += [
+        {"path": path, "overwrite": True, "mode": 0o600, "contents": _resource(what)} for path, what in tree.fetched
+    ]
     links = [{"path": path, "target": target, "overwrite": True} for path, target in tree.links]
     storage = {name: sorted(each, key=_path) for name, each in (("files", files), ("links", links)) if each}
     if storage:
@@ -65,20 +64,8 @@ def deliver(config: str, url: str | None) -> Delivery:
             f"the config has {len(config.encode())} bytes, {len(packed)} when compressed, and user data takes "
             f"{USER_DATA_BYTES} (give config_url, such as s3://BUCKET/KEY, for it to be fetched from there)"
         )
-    return Delivery(_text(_replaced(_resource(Fetched(url, sha512(config))))), "pointer", config)
-
-
-def sha512(config: str) -> str:
-    return hashlib.sha512(config.encode()).hexdigest()
-
-
-def files(config: str, *, name: str) -> dict[str, bytes]:
-    """The content of each file in a config that `render` wrote, by path. Raises PoolerError, naming the file."""
-    try:
-        entries = json.loads(config).get("storage", {}).get("files", ())
-        return {entry["path"]: _content(entry["contents"]) for entry in entries}
-    except (ValueError, KeyError, TypeError, AttributeError, OSError):
-        raise PoolerError(f"{name}: is not an Ignition config of ours (remove it, and it is made anew)") from None
+    digest = hashlib.sha512(config.encode()).hexdigest()
+    return Delivery(_text(_replaced(_resource(Fetched(url, digest)))), "pointer", config)
 
 
 def _replaced(resource: Mapping[str, Any]) -> dict[str, Any]:
@@ -104,12 +91,6 @@ def _inline(content: bytes) -> dict[str, Any]:
 
 def _packed(content: bytes) -> str:
     return "data:;base64," + base64.b64encode(gzip.compress(content, compresslevel=9, mtime=0)).decode()
-
-
-def _content(contents: Mapping[str, str]) -> bytes:
-    head, _comma, data = contents["source"].partition(",")
-    plain = base64.b64decode(data) if head.endswith(";base64") else unquote_to_bytes(data)
-    return gzip.decompress(plain) if contents.get("compression") == "gzip" else plain
 
 
 def _path(entry: Mapping[str, Any]) -> str:

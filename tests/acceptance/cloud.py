@@ -36,6 +36,7 @@ NAMES = (
     *(f"{service}.amazonaws.com" for service in SERVICES),
     f"{BUCKET}.s3.{REGION}.amazonaws.com",
     f"{BUCKET}.s3.amazonaws.com",
+    f"{BUCKET}.s3.dualstack.{REGION}.amazonaws.com",
 )
 _READABLE = {
     "Version": "2012-10-17",
@@ -94,12 +95,17 @@ class _Metadata(BaseHTTPRequestHandler):
 
 
 class _Regional:
-    """moto, and the header by which S3 tells everybody a bucket's region, also those who may not read it."""
+    """moto, and what S3 does with those who may not read a bucket: they are told its region nevertheless."""
 
     def __init__(self) -> None:
         self._moto = DomainDispatcherApplication(create_backend_app)
+        self.closed = False
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        if self.closed and "HTTP_AUTHORIZATION" not in environ:
+            start_response("403 Forbidden", [("x-amz-bucket-region", REGION), ("Content-Length", "0")])
+            return []
+
         def started(status: str, headers: list[tuple[str, str]], *rest: Any) -> Any:
             known = [(name, value) for name, value in headers if name.lower() != "x-amz-bucket-region"]
             return start_response(status, [*known, ("x-amz-bucket-region", REGION)], *rest)
@@ -111,9 +117,11 @@ class _Regional:
 def serve(directory: Path) -> None:
     authority = certificates.new_authority("lab cloud", now=datetime.now(UTC))
     (directory / "cloud.crt").write_text(authority.certificate_pem)
-    server = make_server(ADDRESS, 443, _Regional(), threaded=True, ssl_context=_tls(authority))
+    services = _Regional()
+    server = make_server(ADDRESS, 443, services, threaded=True, ssl_context=_tls(authority))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     keys, _Metadata.credentials = _accounts(directory / "cloud.crt")
+    services.closed = True
     _Metadata.directory = directory
     metadata = ThreadingHTTPServer((ADDRESS, 80), _Metadata)
     draft = directory / "cloud.json.new"

@@ -12,13 +12,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import yaml
+
 from tests.lab import images, network
 from tests.lab.state import Paths
 
 from . import cloud, playbook, scenario
 from .scenario import POOLER, Scenario
 
-SECRETS, IMAGE, CONFIG = "secrets/pool1.json", "images/pooler.tar", "ignition/pool1.json"
+SECRETS, IMAGE, CONFIG = "secrets/pool1.tar.gz", "images/pooler.tar", "ignition/pool1.json"
 
 
 def directory(current: Scenario) -> Path:
@@ -33,19 +35,22 @@ def main() -> None:
     _succeed(playbook.site(current, "--limit", "database"))
     _begin_cloud(current, place)
     archive = images.pooler.archive()
-    _succeed(playbook.run(current, "pgfleet.pooler.ignition", variables=variables(current, archive)))
+    written = {"pooler": {"vars": variables(current, archive)}}
+    (current.inventory / "first_boot.yml").write_text(yaml.safe_dump(written))
+    _succeed(playbook.run(current, "pgfleet.pooler.ignition"))
     keys = json.loads((place / "cloud.json").read_text())
     s3 = cloud.client("s3", place, keys)
     s3.upload_file(str(archive), cloud.BUCKET, IMAGE)
-    s3.upload_file(str(place / f"{POOLER}.secrets.ign"), cloud.BUCKET, SECRETS)
+    s3.upload_file(str(place / f"{POOLER}.secrets.tar.gz"), cloud.BUCKET, SECRETS)
     (place / "user-data").write_bytes((place / f"{POOLER}.ign").read_bytes())
 
 
 def variables(current: Scenario, archive: Path) -> dict[str, object]:
-    """Variables of the ignition playbook."""
+    """What a user adds to the inventory for the playbook `ignition`."""
     with archive.open("rb") as file:
         sha512 = hashlib.file_digest(file, "sha512").hexdigest()
     return {
+        "pgbouncer_agent": {},
         "ignition_directory": str(directory(current)),
         "pgbouncer_ignition_authorized_keys": [Paths(current.name).key.with_suffix(".pub").read_text().strip()],
         "pgbouncer_ignition_secrets_url": f"s3://{cloud.BUCKET}/{SECRETS}",

@@ -32,8 +32,14 @@ _IGNITE = """
 set -eu
 mount -t overlay overlay -o "lowerdir=$LOWER,upperdir=$DISK/upper,workdir=$DISK/work" "$DISK/root"
 mount --bind "$DISK/containers" "$DISK/root/var/lib/containers"
+# Keys are written as the user they are for, who may not pass through everybody's directories.
+mount --rbind "$DISK/root" /mnt
+# No SELinux can be had here: what Ignition would have labelled is written down.
+printf '#!/bin/sh\ntr "\\\\0" "\\\\n" > "$DISK/labelled"\n' > "$STATE/setfiles"
+chmod 0755 "$STATE/setfiles"
+export PATH="$STATE:$PATH"
 for stage in $STAGES; do
-  "$IGNITION" -root "$DISK/root" -stage "$stage" -config-cache "$STATE/config" -neednet "$STATE/neednet" \\
+  "$IGNITION" -root /mnt -stage "$stage" -config-cache "$STATE/config" -neednet "$STATE/neednet" \\
     -state-file "$STATE/state" -log-to-stdout "$@" >> "$DISK/ignition.log" 2>&1 || {
     tail -n 15 "$DISK/ignition.log" >&2
     exit 1
@@ -67,8 +73,8 @@ def ignite(lab: LabSpec, host: HostSpec, options: Sequence[str], environment: Ma
     with tempfile.TemporaryDirectory() as state:
         run(
             [
-                *("ip", "netns", "exec", network.lab_namespace(lab.name), "unshare", "--mount", "--propagation=private"),
-                *("sh", "-c", _IGNITE, "ignite", *options),
+                *("ip", "netns", "exec", network.lab_namespace(lab.name)),
+                *("unshare", "--mount", "--propagation=private", "sh", "-c", _IGNITE, "ignite", *options),
             ],
             env={
                 **os.environ,
