@@ -31,6 +31,7 @@ class ActionModule(PoolerAction):
         host = self.host()
         answer = agent.run(host, arguments["container"], words)
         error = answer.pop("error")
+        answer = {name: value for name, value in answer.items() if value not in (None, "")}
         # `failed` is Ansible's own word.
         answer["failed_transactions"], answer["transactions"] = answer.pop("failed"), answer.pop("done")
         if error:

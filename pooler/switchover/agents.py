@@ -103,7 +103,7 @@ class Agent:
 
     def _lose(self, error: Exception) -> PoolerError:
         self._connection.close()
-        words = str(error) or type(error).__name__
+        words = (error.strerror if isinstance(error, OSError) else "") or str(error) or type(error).__name__
         self._lost = f"{self.url}: {words}"
         return PoolerError(self._lost)
 

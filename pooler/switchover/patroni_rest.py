@@ -61,7 +61,7 @@ class Rest:
             connection.connect()
         except OSError as error:
             connection.close()
-            raise PoolerError(f"{url}: {error}") from None
+            raise PoolerError(f"{url}: {error.strerror or error}") from None
         return Order(url, path, json.dumps(body).encode(), self._headers(), connection)
 
     def _any(self, path: str) -> str:
