@@ -73,6 +73,15 @@ class StandIn:
         return [path for path, _body in self.told]
 
 
+class Quiet(ThreadingHTTPServer):
+    """Clients that hang up are a part of the tests."""
+
+    daemon_threads = True
+
+    def handle_error(self, *_arguments: object) -> None:
+        """Without a traceback."""
+
+
 @contextmanager
 def agent(leaves: Fleet, leaf: Path | None = None) -> Iterator[StandIn]:
     stand_in = StandIn()
@@ -117,8 +126,7 @@ def agent(leaves: Fleet, leaf: Path | None = None) -> Iterator[StandIn]:
     context.load_cert_chain(place / "tls.crt", place / "tls.key")
     context.load_verify_locations(place / "ca.crt")
     context.verify_mode = ssl.CERT_OPTIONAL
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
+    server = Quiet(("127.0.0.1", 0), Handler)
     server.socket = context.wrap_socket(server.socket, server_side=True)
     stand_in.url = f"https://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
