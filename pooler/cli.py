@@ -90,6 +90,10 @@ def _parser() -> argparse.ArgumentParser:
     _drill_options(command)
     command.set_defaults(run=_drill)
 
+    command = commands.add_parser("agent", help="the daemon beside the instances of a host; ends at SIGTERM")
+    command.add_argument("file", nargs="?", default=CONFIG, metavar="FILE", help="default %(default)s")
+    command.set_defaults(run=_agent)
+
     command = commands.add_parser("release-port", help="end listening on a port for all holders of the socket")
     command.add_argument("pid", type=int)
     command.add_argument("port", type=int)
@@ -301,6 +305,12 @@ def _drill(parsed: argparse.Namespace) -> int:
             as_json=parsed.json,
         )
     )
+
+
+def _agent(parsed: argparse.Namespace) -> int:
+    from .agent import main
+
+    return main.run(parsed.file)
 
 
 def _release_port(parsed: argparse.Namespace) -> int:

@@ -1,0 +1,166 @@
+"""The consoles of the instances, each asked in sessions of a moment.
+
+A session is a client to the engine, which does not end while it has clients: so none is kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Collection, Coroutine, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..commands import quoted
+from ..errors import PoolerError
+from . import wire
+from .wire import Table
+
+RUNTIME = "/run/pgbouncer"
+CONSOLE = "pgbouncer"
+"""Database of the console, and the user whom it lets in from a process of its own uid."""
+
+SECONDS = 2.0
+"""For one session."""
+
+ALL = "*"
+"""Stands for a pause of everything at once."""
+
+_POLL = 0.005
+
+
+@dataclass(frozen=True)
+class Link:
+    """Connections to one server from a pool of one database; `leaving`: closed as soon as they are free."""
+
+    database: str
+    address: str
+    port: int
+    leaving: bool
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What an instance says. `at` is when it was asked, in seconds of time.monotonic.
+
+    `hosts` has the host and port of each database, `paused` those that are paused, `ALL` among them when everything is.
+    """
+
+    at: float
+    hosts: Mapping[str, tuple[str, int]]
+    paused: frozenset[str]
+    links: frozenset[Link]
+
+
+class Console:
+    """One instance. Methods raise PoolerError, with its words or why there are none."""
+
+    def __init__(self, name: int, port: int, runtime: str = RUNTIME) -> None:
+        self.name = name
+        self.socket = f"{runtime}/{name}/.s.PGSQL.{port}"
+        self._heard: tuple[tuple[Table, ...], Facts] | None = None
+
+    async def facts(self) -> Facts:
+        """Hosts, pauses and server connections."""
+        at = time.monotonic()
+        tables = tuple(await self.tell("SHOW STATE", "SHOW DATABASES", "SHOW SERVERS"))
+        if self._heard is None or self._heard[0] != tables:
+            self._heard = (tables, _facts(at, *tables))
+        facts = self._heard[1]
+        return Facts(at, facts.hosts, facts.paused, facts.links)
+
+    async def tell(self, *commands: str, seconds: float = SECONDS) -> list[Table]:
+        """Commands in one session, until all are answered."""
+        try:
+            async with asyncio.timeout(seconds):
+                session = await wire.over_socket(self.socket, CONSOLE, CONSOLE)
+                try:
+                    return await session.ask(*commands)
+                finally:
+                    session.close()
+        except TimeoutError:
+            raise PoolerError(f"does not answer within {seconds:g} s") from None
+
+    async def start_pause(self, databases: Collection[str] | None) -> None:
+        """Pause these, or everything: no transaction begins from now on. Does not wait for those under way.
+
+        It stays in force without the session in which it was ordered. What is paused already stays so.
+        """
+        await self._limited(self._pause(databases, wait=False), SECONDS, f"does not answer within {SECONDS:g} s")
+
+    async def pause(self, databases: Collection[str] | None, seconds: float) -> None:
+        """Pause these, or everything, and wait until no transaction is left."""
+        too_long = f"transactions are open for more than {seconds:g} s"
+        await self._limited(self._pause(databases, wait=True), seconds, too_long)
+
+    async def _pause(self, databases: Collection[str] | None, *, wait: bool) -> None:
+        session = await wire.over_socket(self.socket, CONSOLE, CONSOLE)
+        try:
+            # The engine reads in order and does not answer a PAUSE that waits: the answer to SHOW, which alone has
+            # columns, tells that all have been read.
+            session.send(*_pauses(databases), "SHOW VERSION")
+            await _table(session)
+            while wait:
+                # A pause closes server connections as they become free: the last one gone, all is over.
+                session.send("SHOW SERVERS")
+                rows = (await _table(session)).dicts(("database",))
+                wait = any(databases is None or row["database"] in databases for row in rows)
+                await asyncio.sleep(_POLL if wait else 0)
+        finally:
+            session.close()
+
+    async def resume(self, mine: Collection[str]) -> None:
+        """End these pauses; those that are over already are none."""
+        tables = await self.tell("SHOW STATE", "SHOW DATABASES")
+        commands = resumes(_paused(*tables) & frozenset(mine))
+        if commands:
+            await self.tell(*commands)
+
+    async def _limited(self, doing: Coroutine[Any, Any, None], seconds: float, too_long: str) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await doing
+        except TimeoutError:
+            raise PoolerError(too_long) from None
+
+
+def resumes(paused: Collection[str]) -> tuple[str, ...]:
+    """A RESUME of everything leaves databases paused that were paused one by one, and the other way round."""
+    return (
+        *(("RESUME",) if ALL in paused else ()),
+        *(f"RESUME {quoted(name)}" for name in sorted(paused) if name != ALL),
+    )
+
+
+async def _table(session: wire.Session) -> Table:
+    while True:
+        table, _ = await session.answer()
+        if table.columns:
+            return table
+
+
+def _pauses(databases: Collection[str] | None) -> Sequence[str]:
+    return ["PAUSE"] if databases is None else [f"PAUSE {quoted(name)}" for name in sorted(databases)]
+
+
+def _facts(at: float, state: Table, databases: Table, servers: Table) -> Facts:
+    return Facts(
+        at=at,
+        hosts={
+            row["name"]: (row["host"], int(row["port"]))
+            for row in databases.dicts(("name", "host", "port"))
+            if row["name"] != CONSOLE
+        },
+        paused=_paused(state, databases),
+        links=frozenset(
+            Link(row["database"], row["addr"], int(row["port"]), row["close_needed"] == "1")
+            for row in servers.dicts(("database", "addr", "port", "close_needed"))
+        ),
+    )
+
+
+def _paused(state: Table, databases: Table) -> frozenset[str]:
+    found = {row["name"] for row in databases.dicts(("name", "paused")) if row["paused"] == "1"}
+    if any(row["key"] == "paused" and row["value"] == "yes" for row in state.dicts(("key", "value"))):
+        found.add(ALL)
+    return frozenset(found)

@@ -1,0 +1,229 @@
+"""Follows the leader: what is seen goes into the decision, and the decision to the hands; one turn after the other."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+import time
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+from ..errors import PoolerError
+from ..patroni import Member
+from ..server import Server
+from . import journal, members
+from .config import AgentConfig
+from .decide import Pause, Rules, Seen, State, decide
+from .hands import Hands
+from .health import spelled
+from .hosts import HostsFile, Pointers
+from .members import Answer, Probes
+from .replicas import Serving, fit, host_list, serving
+from .rest import Patroni
+
+_OLD = 3.0
+"""Intervals, and a second, after which an answer by SQL says nothing any more."""
+
+
+class Follower:
+    """`state` and `serving` are what is known; `trouble` is what the last turn could not do.
+
+    While it is held (`own`) somebody else tells the hands what to do; it only sees to it that a pause ends in time.
+    """
+
+    def __init__(self, config: AgentConfig, hosts: HostsFile, hands: Hands, tls: ssl.SSLContext) -> None:
+        self.state = State(leader=_first(config, hosts))
+        if hands.made:
+            self.state = replace(self.state, pause=hands.made.remaining(config.pause_limit))
+        self.serving = Serving()
+        self.trouble = ""
+        self.holder: object | None = None
+        self.held_until = 0.0
+        self.turned = asyncio.Event()
+        self.last_turn = time.monotonic()
+        self._config = config
+        self._hosts = hosts
+        self._hands = hands
+        self._rules = Rules(config.pause_on_loss, config.pause_limit)
+        self._stirred = asyncio.Event()
+        self._looked = False
+        self._acting = asyncio.Lock()
+        self.probes = Probes(config, tls, self._pace, self.stir)
+        self.patroni = Patroni(config.patroni, tls, lambda: self.state.lost is not None, self.stir)
+
+    def stir(self) -> None:
+        """There is something new to decide upon."""
+        self._stirred.set()
+
+    def looked(self) -> None:
+        """Instances have been looked at."""
+        self._looked = True
+        self._stirred.set()
+
+    @contextlib.asynccontextmanager
+    async def own(self) -> AsyncIterator[None]:
+        """The hands are the caller's: no turn begins meanwhile."""
+        async with self._acting:
+            yield
+
+    def held(self, now: float) -> bool:
+        if self.holder is not None and now >= self.held_until:
+            journal.say("the hold has run out")
+            self.holder = None
+        return self.holder is not None
+
+    def paused(self, pause: Pause) -> None:
+        self.state = replace(self.state, pause=pause)
+
+    def resumed(self) -> None:
+        self.state = replace(self.state, pause=None)
+
+    async def run(self) -> None:
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._config.interval):
+                    await self._stirred.wait()
+            self._stirred.clear()
+            async with self._acting:
+                try:
+                    await self._turn()
+                    self.trouble = ""
+                except PoolerError as error:
+                    self.trouble = str(error)
+                    journal.say(self.trouble)
+            self.last_turn = time.monotonic()
+            self.turned.set()
+
+    async def _turn(self) -> None:
+        now = time.monotonic()
+        if self.held(now):
+            if self.state.pause and now >= self.state.pause.until:
+                journal.say("the pause for a switchover has lasted as long as it may: RESUME")
+                self.resumed()
+                await self._hands.resume()
+            elif self._take_looked():
+                await self._hands.tend({})
+            return
+        self._watch()
+        seen = self._seen(now)
+        before = self.state
+        decision = decide(before, seen, self._rules)
+        self.state = decision.state
+        self._tell(before, decision.state)
+        if decision.pause and decision.state.pause:
+            self.patroni.ask_now()
+            try:
+                await self._hands.start_pause("loss", self._config.pause_limit)
+            except PoolerError:
+                self.state = replace(self.state, pause=None)
+                raise
+        pointers = self._pointers(decision.state.leader if seen.writable(decision.state.leader) else None, now)
+        if pointers and not self._hands.settled(pointers):
+            for wrong in await self._hands.point(pointers):
+                journal.say(wrong)
+            # Whether it is time to resume is decided by what is seen now.
+            self.stir()
+        if decision.resume:
+            journal.say("RESUME")
+            for wrong in await self._hands.resume():
+                journal.say(wrong)
+        if self._take_looked():
+            await self._hands.tend(pointers)
+
+    def _take_looked(self) -> bool:
+        looked, self._looked = self._looked, False
+        return looked
+
+    def _watch(self) -> None:
+        """Ask whoever is in the cluster, and whom we follow."""
+        servers = {member.server for member in self._members() if member.host}
+        if not servers:
+            servers = set(self.probes.answers())
+        if self.state.leader:
+            servers.add(self.state.leader)
+        self.probes.keep(servers)
+
+    def _members(self) -> list[Member]:
+        """By the latest answer of Patroni first; a server may occur in several."""
+        return [member for cluster in self.patroni.fresh(time.monotonic()) for member in cluster.members]
+
+    def _seen(self, now: float) -> Seen:
+        answers = self.probes.answers()
+        words = {
+            server: answer.word for server, answer in answers.items() if answer.word and not self._old(answer, now)
+        }
+        views = self._members()
+        named = frozenset(m.server for m in views if m.leads and m.state == "running" and m.host)
+        leader = self.state.leader
+        pointers = self._leader_pointers(leader)
+        return Seen(
+            now=now,
+            named=named,
+            members=frozenset(member.server for member in views if member.host),
+            words=words,
+            misses=self.probes.answer(leader).misses,
+            pointed=leader if pointers and self._hands.settled(pointers) else None,
+        )
+
+    def _old(self, answer: Answer, now: float) -> bool:
+        return answer.at is None or now - answer.at > _OLD * self._config.interval + members.AT_REST
+
+    def _pointers(self, leader: Server | None, now: float) -> Pointers:
+        """Where everything is to point, with the leader if it takes writes; what is not known stays as it is.
+
+        So nothing is ever pointed at a server that does not take writes at this moment, not even back.
+        """
+        pointers = self._leader_pointers(leader)
+        replicas = [name for name, target in self._config.targets.items() if target == "replica"]
+        if replicas:
+            self.serving = self._serving(now)
+            where = host_list(self.serving.servers, leader, fallback=self._config.replica_fallback)
+            if where is not None and (self.serving.servers or self.patroni.fresh(now)):
+                pointers |= dict.fromkeys(replicas, where)
+        return pointers
+
+    def _leader_pointers(self, leader: Server | None) -> dict[str, Server]:
+        if leader is None:
+            return {}
+        return {name: leader for name, target in self._config.targets.items() if target == "leader"}
+
+    def _serving(self, now: float) -> Serving:
+        clusters = self.patroni.fresh(now)
+        by_patroni = fit(clusters[0].members, self._config.replica_max_lag) if clusters else None
+        in_recovery = [
+            server
+            for server, answer in self.probes.answers().items()
+            if server != self.state.leader
+            and answer.silences < 2
+            and not (answer.word and answer.word.writable)
+            and answer.at is not None
+            and not (answer.silences and server not in self.serving.servers)
+        ]
+        return serving(self.serving, by_patroni, in_recovery, now)
+
+    def _pace(self, server: Server) -> float:
+        if self.state.lost is not None:
+            return members.HURRY
+        return self._config.interval if server == self.state.leader else members.AT_REST
+
+    def _tell(self, before: State, after: State) -> None:
+        if after.leader != before.leader:
+            journal.say(f"the leader is {spelled(after.leader)}, it was {spelled(before.leader)}")
+        if after.lost is not None and before.lost is None:
+            paused = ": PAUSE" if after.pause and not before.pause else ""
+            why = self.probes.answer(after.leader).error or "it is in recovery"
+            journal.say(f"the leader {spelled(after.leader)} takes no writes ({why}){paused}")
+            self.patroni.ask_now()
+        elif after.lost is None and before.lost is not None:
+            journal.say(f"the leader {spelled(after.leader)} takes writes")
+
+
+def _first(config: AgentConfig, hosts: HostsFile) -> Server | None:
+    """Whom the hosts file names: followed until something else is seen."""
+    with contextlib.suppress(PoolerError):
+        entries = hosts.read()
+        for name, where in sorted(config.targets.items()):
+            if where == "leader" and (server := entries.where(name)):
+                return server
+    return None

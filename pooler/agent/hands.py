@@ -1,0 +1,251 @@
+"""What the agent does to its host: the hosts file, RELOAD, RECONNECT, PAUSE and RESUME, on all instances at once."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+
+from ..commands import quoted
+from ..errors import PoolerError
+from ..server import Server
+from . import journal
+from .addresses import Addresses, spelled
+from .config import AgentConfig
+from .consoles import ALL, Console, Facts
+from .decide import Reason
+from .hosts import Entries, HostsFile, Pointers
+from .instances import Instances
+from .records import Made, Records, explained
+
+
+class Hands:
+    """`made` is the pause that the agent has made and not ended everywhere yet, also one of an agent before it."""
+
+    def __init__(self, config: AgentConfig, hosts: HostsFile, records: Records, instances: Instances) -> None:
+        self.made: Made | None = records.made()
+        self._config = config
+        self._hosts = hosts
+        self._records = records
+        self._instances = instances
+        self._addresses = Addresses()
+        self._reloaded: dict[int, float] = {}
+        self._told: dict[int, float] = {}
+        """When instances were last told to RELOAD, and to PAUSE or RESUME: what they said before is old."""
+        self._to_resume: set[int] = set()
+        self._ending = False
+        self._last: Mapping[str, Mapping[str, str]] = {}
+
+    def settled(self, pointers: Pointers) -> bool:
+        """Whether the hosts file and every instance that answers point there."""
+        try:
+            entries = self._hosts.read()
+        except PoolerError:
+            return False
+        return not entries.astray(pointers) and not self._elsewhere(entries, pointers)
+
+    async def point(self, pointers: Pointers) -> list[str]:
+        """Make it so, under the lock: rewrite what points elsewhere, RELOAD whoever has not read it yet.
+
+        Returns what is wrong with instances, which are healed later. Raises PoolerError when the file cannot be had.
+        """
+        async with self._hosts.owned():
+            if self._hosts.point(pointers):
+                tell = list(self._alive())
+            else:
+                tell = [self._instances.seen[name].console for name in self._elsewhere(self._hosts.read(), pointers)]
+            return await self._reload(tell)
+
+    async def reload_all(self, pointers: Pointers) -> list[str]:
+        """The same, and every instance that answers has read the file when it returns."""
+        async with self._hosts.owned():
+            self._hosts.point(pointers)
+            return await self._reload(list(self._alive()))
+
+    async def start_pause(self, reason: Reason, seconds: float) -> None:
+        """Nobody begins a transaction from now on, anywhere; for so many seconds at most. Does not wait."""
+        databases = self._form()
+        self._remember(reason, seconds)
+
+        async def pause(console: Console) -> None:
+            await console.start_pause(databases(console))
+            self._told[console.name] = time.monotonic()
+
+        for wrong in await _each(self._alive(), pause):
+            journal.say(wrong)
+
+    async def pause(self, reason: Reason, limit: float, seconds: float) -> list[str]:
+        """Pause every instance and wait for the transactions under way. Returns what is wrong; then nothing is over."""
+        silent = [f"instance {name} does not answer" for name, seen in self._instances.seen.items() if not seen.facts]
+        if silent:
+            return silent
+        databases = self._form()
+        self._remember(reason, limit)
+
+        async def pause(console: Console) -> None:
+            await console.pause(databases(console), seconds)
+            self._told[console.name] = time.monotonic()
+
+        return await _each(self._alive(), pause)
+
+    async def resume(self) -> list[str]:
+        """End the agent's own pause; what operators have paused stays so. What fails is tried again by `tend`."""
+        self._ending = True
+        self._to_resume = set(self._instances.seen)
+        return await self._resume(self._to_resume)
+
+    async def tend(self, pointers: Pointers) -> None:
+        """Look at what instances have said last and put right what is not as it is to be."""
+        operators = self._records.paused()
+        for name, seen in list(self._instances.seen.items()):
+            if seen.facts is None:
+                continue
+            if name in self._to_resume:
+                await self._resume({name})
+                continue
+            try:
+                await self._reconnect(seen.console, seen.facts, pointers)
+                await self._pause_again(seen.console, seen.facts, operators)
+            except PoolerError as error:
+                journal.say(f"instance {name}: {error}")
+
+    def by_hand(self, name: int, facts: Facts) -> frozenset[str]:
+        """What is paused on an instance by nobody whom we know."""
+        if facts.at <= self._told.get(name, 0.0):
+            return frozenset()
+        mine = self._own(name) if self.made else frozenset()
+        return facts.paused - mine - explained(facts.paused, self._records.paused())
+
+    def _alive(self) -> list[Console]:
+        return [seen.console for seen in self._instances.seen.values() if seen.facts is not None]
+
+    def _elsewhere(self, entries: Entries, pointers: Pointers) -> list[int]:
+        """Instances whose databases point elsewhere, as far as has been heard since they were told."""
+        return [
+            name
+            for name, seen in self._instances.seen.items()
+            if seen.facts is not None
+            and seen.facts.at > self._reloaded.get(name, 0.0)
+            and any(
+                (pointer := _pointer(database, entries, pointers)) is not None and where != (pointer.host, pointer.port)
+                for database, where in seen.facts.hosts.items()
+            )
+        ]
+
+    async def _reload(self, consoles: Iterable[Console]) -> list[str]:
+        async def reload(console: Console) -> None:
+            await console.tell("RELOAD")
+            self._reloaded[console.name] = time.monotonic()
+
+        return await _each(consoles, reload)
+
+    async def _reconnect(self, console: Console, facts: Facts, pointers: Pointers) -> None:
+        """Connections to another server than the databases point at, which the engine would go on using."""
+        if facts.at <= self._reloaded.get(console.name, 0.0):
+            return
+        entries = self._hosts.read()
+        astray = set()
+        for link in facts.links:
+            pointer = _pointer(link.database, entries, pointers)
+            if pointer is None or link.leaving:
+                continue
+            addresses = self._addresses.of(pointer.host)
+            if addresses is not None and (spelled(link.address) not in addresses or link.port != pointer.port):
+                astray.add(link.database)
+        if astray:
+            journal.say(f"instance {console.name}: connections elsewhere are replaced: {', '.join(sorted(astray))}")
+            await console.tell(*(f"RECONNECT {quoted(name)}" for name in sorted(astray)))
+            self._reloaded[console.name] = time.monotonic()
+
+    async def _pause_again(self, console: Console, facts: Facts, operators: frozenset[str]) -> None:
+        """An instance that has come back, in a pause."""
+        if ALL in facts.paused or facts.at <= self._told.get(console.name, 0.0):
+            return
+        if self.made and not self._ending:
+            databases = self._form()(console)
+            wanted = frozenset((ALL,)) if databases is None else databases
+            if wanted - facts.paused:
+                await console.start_pause(databases)
+            return
+        wanted = operators if ALL in operators else operators & frozenset(facts.hosts)
+        if not wanted - facts.paused:
+            return
+        await console.start_pause(None if ALL in wanted else wanted - facts.paused)
+        # Whoever has ended it meanwhile has deleted the record first.
+        over = wanted - self._records.paused()
+        if over:
+            await console.resume(over)
+
+    def _entries(self) -> Mapping[str, Mapping[str, str]]:
+        """Of a file that somebody has broken, what was in it before."""
+        with contextlib.suppress(PoolerError):
+            self._last = self._hosts.read().databases
+        return self._last
+
+    def _form(self) -> Callable[[Console], frozenset[str] | None]:
+        """What to pause: everything (None) when all databases follow the leader, else each that does."""
+        entries, targets = self._entries(), self._config.targets
+        if all(targets.get(name) == "leader" for name in entries):
+            return lambda _: None
+        return lambda console: self._following(console.name, entries)
+
+    def _following(self, name: int, entries: Mapping[str, Mapping[str, str]]) -> frozenset[str]:
+        """The databases of an instance that follow the leader, by their own entry or that of `*`."""
+        facts, targets = self._instances.seen[name].facts, self._config.targets
+        databases = facts.hosts if facts else entries
+        return frozenset(
+            each for each in databases if each != "*" and targets.get(each if each in entries else "*") == "leader"
+        )
+
+    def _own(self, name: int) -> frozenset[str]:
+        """What may be paused by the agent, in whatever form: between PAUSE and RESUME a database may be added."""
+        others = self.made.others.get(name, frozenset()) if self.made else frozenset()
+        return (self._following(name, self._entries()) | {ALL}) - others
+
+    def _remember(self, reason: Reason, seconds: float) -> None:
+        others = {
+            name: seen.facts.paused - self._records.paused()
+            for name, seen in self._instances.seen.items()
+            if seen.facts is not None
+        }
+        made = Made(reason, time.time() + seconds, others)
+        try:
+            self._records.make(made)
+        except OSError as error:
+            raise PoolerError(f"no pause is made: its record cannot be written ({error.strerror})") from None
+        self.made = made
+        self._ending = False
+        self._to_resume.clear()
+
+    async def _resume(self, names: Collection[int]) -> list[str]:
+        operators = self._records.paused()
+
+        async def resume(console: Console) -> None:
+            await console.resume(self._own(console.name) - operators)
+            self._told[console.name] = time.monotonic()
+            self._to_resume.discard(console.name)
+
+        wrong = await _each([self._instances.seen[name].console for name in sorted(names)], resume)
+        if not self._to_resume:
+            self._records.forget()
+            self.made = None
+            self._ending = False
+        return wrong
+
+
+def _pointer(database: str, entries: Entries, pointers: Pointers) -> Server | None:
+    return pointers.get(database if database in entries.databases else "*")
+
+
+async def _each(consoles: Iterable[Console], do: Callable[[Console], Awaitable[None]]) -> list[str]:
+    """Do it on all at once; what went wrong, by instance."""
+
+    async def one(console: Console) -> str | None:
+        try:
+            await do(console)
+        except PoolerError as error:
+            return f"instance {console.name}: {error}"
+        return None
+
+    return [wrong for wrong in await asyncio.gather(*(one(console) for console in consoles)) if wrong]

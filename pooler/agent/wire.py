@@ -1,0 +1,223 @@
+"""PostgreSQL's protocol 3.0 on asyncio, as much of it as an agent needs: a login without a password, simple queries.
+
+Consoles and pools are asked several times a second over connections of a moment, for which a driver is too heavy.
+Numbers and letters are those of the PostgreSQL manual, "Message Formats".
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import struct
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from ..errors import PoolerError
+
+_PROTOCOL = 3 << 16
+_SSL_REQUEST = struct.pack("!II", 8, 80877103)
+_LENGTH = struct.Struct("!I")
+_CHUNK = 1 << 16
+_AT_MOST = 64 << 20
+"""Bytes of one message: more is no answer of a server."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """One answer: the names of the columns, and each row undecoded as it was sent."""
+
+    columns: tuple[str, ...] = ()
+    rows: tuple[bytes, ...] = ()
+
+    def dicts(self, names: Iterable[str]) -> list[dict[str, str]]:
+        """Of every row these columns, as texts; NULL is an empty one. Columns that there are not are left out."""
+        wanted = [(self.columns.index(name), name) for name in names if name in self.columns]
+        last = max((index for index, _ in wanted), default=-1)
+        found = []
+        for row in self.rows:
+            values = _values(row, last)
+            found.append({name: values[index] for index, name in wanted})
+        return found
+
+    def first(self) -> tuple[str, ...]:
+        """The first row. Raises PoolerError when there is none."""
+        if not self.rows:
+            raise PoolerError("the answer has no row")
+        return tuple(_values(self.rows[0], len(self.columns) - 1))
+
+
+class Session:
+    """A connection after its login. Every method raises PoolerError with the server's words, or why there are none.
+
+    After an error that is not the answer to a query the session is of no use any more. Nothing here has a time limit:
+    the caller sets it (`asyncio.timeout`) and closes.
+    """
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._buffer = bytearray()
+
+    async def ask(self, *queries: str) -> list[Table]:
+        """Send queries at once and hear their answers. Raises after the answers of all when one of them is an error."""
+        self.send(*queries)
+        answers, refusals = [], []
+        for _ in queries:
+            table, refusal = await self.answer()
+            answers.append(table)
+            if refusal:
+                refusals.append(refusal)
+        if refusals:
+            raise PoolerError("; ".join(refusals))
+        return answers
+
+    def send(self, *queries: str) -> None:
+        """Without waiting for anything."""
+        self._writer.write(b"".join(_message(b"Q", query.encode() + b"\0") for query in queries))
+
+    async def answer(self) -> tuple[Table, str]:
+        """The next answer to a query, and the server's refusal, empty when there is none."""
+        columns: tuple[str, ...] = ()
+        rows: list[bytes] = []
+        refusal = ""
+        while True:
+            kind, body = await self._next()
+            if kind == b"D":
+                rows.append(body)
+            elif kind == b"T":
+                columns = _columns(body)
+            elif kind == b"E":
+                refusal, severity = _error(body)
+                if severity in ("FATAL", "PANIC"):
+                    raise PoolerError(refusal)
+            elif kind == b"Z":
+                return Table(columns, tuple(rows)), refusal
+
+    async def quiet(self, seconds: float) -> bool:
+        """Wait so long; False as soon as the server says something or hangs up, which it does to say good-bye."""
+        try:
+            async with asyncio.timeout(seconds):
+                while True:
+                    kind, _ = await self._next()
+                    if kind not in (b"S", b"N"):
+                        return False
+        except TimeoutError:
+            return True
+        except PoolerError:
+            return False
+
+    def close(self) -> None:
+        """At once. What was sent before is still delivered."""
+        self._writer.close()
+
+    async def _next(self) -> tuple[bytes, bytes]:
+        while True:
+            if len(self._buffer) >= 5:
+                size = _LENGTH.unpack_from(self._buffer, 1)[0]
+                if not 4 <= size <= _AT_MOST:
+                    raise PoolerError("no PostgreSQL answers there")
+                if len(self._buffer) > size:
+                    kind, body = bytes(self._buffer[:1]), bytes(self._buffer[5 : size + 1])
+                    del self._buffer[: size + 1]
+                    return kind, body
+            try:
+                more = await self._reader.read(_CHUNK)
+            except OSError as error:
+                raise PoolerError(_words(error)) from None
+            if not more:
+                raise PoolerError("the server has closed the connection")
+            self._buffer += more
+
+
+async def over_socket(path: str, user: str, database: str) -> Session:
+    """Log in over a unix socket."""
+    try:
+        reader, writer = await asyncio.open_unix_connection(path)
+    except OSError as error:
+        raise PoolerError(_words(error)) from None
+    try:
+        return await _logged_in(reader, writer, {"user": user, "database": database})
+    except BaseException:
+        writer.close()
+        raise
+
+
+async def over_tls(host: str, port: int, tls: ssl.SSLContext, parameters: Mapping[str, str]) -> Session:
+    """Log in over TCP and TLS: the server shows a certificate for `host`, and takes ours for a login."""
+    try:
+        reader, writer = await asyncio.open_connection(host, port)
+    except OSError as error:
+        raise PoolerError(_words(error)) from None
+    try:
+        await _upgraded(reader, writer, tls, host)
+        return await _logged_in(reader, writer, parameters)
+    except BaseException as error:
+        writer.close()
+        if isinstance(error, (OSError, EOFError, ssl.CertificateError)):
+            raise PoolerError(_words(error)) from None
+        raise
+
+
+async def _upgraded(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, tls: ssl.SSLContext, host: str) -> None:
+    writer.write(_SSL_REQUEST)
+    if await reader.readexactly(1) != b"S":
+        raise PoolerError("the server does not speak TLS")
+    await writer.start_tls(tls, server_hostname=host)
+
+
+async def _logged_in(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, parameters: Mapping[str, str]
+) -> Session:
+    session = Session(reader, writer)
+    pairs = "".join(f"{name}\0{value}\0" for name, value in parameters.items()) + "\0"
+    body = _LENGTH.pack(_PROTOCOL) + pairs.encode()
+    writer.write(_LENGTH.pack(len(body) + 4) + body)
+    while True:
+        kind, body = await session._next()  # the login is a part of this room
+        if kind == b"Z":
+            return session
+        if kind == b"E":
+            raise PoolerError(_error(body)[0])
+        if kind == b"R" and _LENGTH.unpack_from(body)[0] != 0:
+            raise PoolerError(f"{parameters['user']} is asked for a password, and has none")
+
+
+def _message(kind: bytes, body: bytes) -> bytes:
+    return kind + _LENGTH.pack(len(body) + 4) + body
+
+
+def _columns(body: bytes) -> tuple[str, ...]:
+    names = []
+    at = 2
+    while at < len(body):
+        end = body.index(b"\0", at)
+        names.append(body[at:end].decode())
+        at = end + 1 + 18
+    return tuple(names)
+
+
+def _values(row: bytes, last: int) -> list[str]:
+    """The columns of a row up to and with the last one that is wanted."""
+    values = []
+    at = 2
+    for _ in range(last + 1):
+        size = int.from_bytes(row[at : at + 4], "big", signed=True)
+        at += 4
+        if size < 0:
+            values.append("")
+        else:
+            values.append(row[at : at + size].decode("utf-8", "replace"))
+            at += size
+    return values
+
+
+def _error(body: bytes) -> tuple[str, str]:
+    """The message of an error and its severity."""
+    fields = {field[:1]: field[1:].decode("utf-8", "replace") for field in body.split(b"\0") if field}
+    return fields.get(b"M", "an error without a word"), fields.get(b"V", fields.get(b"S", ""))
+
+
+def _words(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.strerror and not isinstance(error, ssl.SSLError):
+        return error.strerror
+    return str(error) or type(error).__name__
