@@ -54,11 +54,28 @@ until podman exec {_TRIAL} psql -X -q -h {RUNTIME}/{console} -p {pooler.port} -U
   fi
   sleep 0.1
 done
-section consoles
+{_tools(pooler)}section consoles
 podman exec {_TRIAL} sh -c {shlex.quote(ask_consoles(COMMANDS))} - {console} 2>/dev/null
 section words
 podman logs {_TRIAL} 2>&1 | grep -E ' (WARNING|ERROR|FATAL) ' || :
 podman rm --force --time 0 {_TRIAL} >/dev/null
+"""
+
+
+def _tools(pooler: Pooler) -> str:
+    """What only an image with our package can do: give ports back that systemd has opened, run the agent."""
+    needed = [
+        words
+        for words, used in (("dispatch: socket", pooler.dispatch == "socket"), ("the agent", pooler.agent))
+        if used
+    ]
+    if not needed:
+        return ""
+    who = " and ".join(needed)
+    return f"""podman exec {_TRIAL} sh -c 'command -v pooler' >/dev/null || {{
+  podman rm --force --time 0 {_TRIAL} >/dev/null
+  echo "the image has no command pooler, without which {who} cannot be; take our image, or do without" >&2
+  exit 1; }}
 """
 
 

@@ -8,7 +8,7 @@
       pool2: {groups: [pooler], system: coreos}
 
 Addresses are given in order from .11 on; .1 is the controller's. `cpus` is a list as taskset reads it. `images` are
-the container images a host finds in its additional image store: all of them when not said. A host whose `system` is
+the container images a host finds in its additional image store: all but `stock` when not said. A host whose `system` is
 coreos waits for its first boot (`first_boot.py`); it has no images and no keys.
 """
 
@@ -26,6 +26,8 @@ import yaml
 from .errors import LabError
 
 IMAGES = ("etcd", "spilo", "pooler")
+ASKED_FOR = ("stock",)
+"""Images that a host has only when it says so."""
 SYSTEMS = ("debian", "coreos")
 _FIRST_ADDRESS = 11
 # A host's name is also the name of its port in the lab's namespace: 15 characters, and not one of these.
@@ -113,8 +115,9 @@ def _host(name: str, value: Any, subnet: ipaddress.IPv4Network | ipaddress.IPv6N
     if system not in SYSTEMS:
         raise LabError(f"{place}.system: {system!r} is unknown (there are {', '.join(SYSTEMS)})")
     images = _names(f"{place}.images", fields.get("images", list(IMAGES) if system == "debian" else []))
-    if unknown := set(images) - set(IMAGES):
-        raise LabError(f"{place}.images: {', '.join(sorted(unknown))} is unknown (there are {', '.join(IMAGES)})")
+    if unknown := set(images) - {*IMAGES, *ASKED_FOR}:
+        there = ", ".join((*IMAGES, *ASKED_FOR))
+        raise LabError(f"{place}.images: {', '.join(sorted(unknown))} is unknown (there are {there})")
     groups = _names(f"{place}.groups", fields.get("groups", []))
     return HostSpec(name, address, groups, str(fields.get("cpus", "")), images, system)
 

@@ -9,10 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from ..errors import LabError
-from . import etcd, pooler, spilo
+from . import etcd, pooler, spilo, stock
 from .image import Image
 
-_IMAGES: Mapping[str, Callable[[], Image]] = {"etcd": etcd.image, "spilo": spilo.image, "pooler": pooler.image}
+_IMAGES: Mapping[str, Callable[[], Image]] = {
+    "etcd": etcd.image,
+    "spilo": spilo.image,
+    "pooler": pooler.image,
+    "stock": stock.image,
+}
 
 
 def image(name: str) -> Image:
