@@ -18,7 +18,7 @@ from tests.lab import images, network
 from tests.lab.state import Paths
 
 from . import cloud, playbook, scenario
-from .scenario import POOLER, Scenario
+from .scenario import DATABASE, POOLER, Scenario
 
 SECRETS, IMAGE, CONFIG = "secrets/pool1.tar.gz", "images/pooler.tar", "ignition/pool1.json"
 
@@ -50,12 +50,13 @@ def variables(current: Scenario, archive: Path) -> dict[str, object]:
     with archive.open("rb") as file:
         sha512 = hashlib.file_digest(file, "sha512").hexdigest()
     return {
-        "pgbouncer_agent": {},
+        "image_archive": str(archive),
         "ignition_directory": str(directory(current)),
         "pgbouncer_ignition_authorized_keys": [Paths(current.name).key.with_suffix(".pub").read_text().strip()],
         "pgbouncer_ignition_secrets_url": f"s3://{cloud.BUCKET}/{SECRETS}",
         "pgbouncer_ignition_image_url": f"s3://{cloud.BUCKET}/{IMAGE}",
         "pgbouncer_ignition_image_sha512": sha512,
+        "pgbouncer_ignition_leader": current.addresses[DATABASE],
         "pgbouncer_ignition_updates": {"windows": [{"days": ["Sat", "Sun"], "start": "02:30", "minutes": 90}]},
     }
 
