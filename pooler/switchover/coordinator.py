@@ -75,8 +75,8 @@ def steps(
         Step("canary", agents.start_canaries, agents.stop_canaries),
         Step("pause", pause, agents.resume),
     ]
-    if change.after != change.before:
-        before.append(Step("point", lambda: agents.point(change.after), point_back))
+    # Also where it is the old one: an agent that was pointed somewhere takes its silence for no loss.
+    before.append(Step("point", lambda: agents.point(change.after), point_back))
     before.append(Step(change.name, lambda: change.give(paused_at[0] + limits.stall), point_anew))
     return (
         *(replace(step, stoppable=True) for step in before),
