@@ -74,10 +74,10 @@ def steps(
         Step("hold", lambda: agents.hold(limits.lease), agents.release),
         Step("canary", agents.start_canaries, agents.stop_canaries),
         Step("pause", pause, agents.resume),
+        # Also where it is the old one: an agent that was pointed somewhere takes its silence for no loss.
+        Step("point", lambda: agents.point(change.after), point_back),
+        Step(change.name, lambda: change.give(paused_at[0] + limits.stall), point_anew),
     ]
-    # Also where it is the old one: an agent that was pointed somewhere takes its silence for no loss.
-    before.append(Step("point", lambda: agents.point(change.after), point_back))
-    before.append(Step(change.name, lambda: change.give(paused_at[0] + limits.stall), point_anew))
     return (
         *(replace(step, stoppable=True) for step in before),
         Step("resume", agents.resume),
