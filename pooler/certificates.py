@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Literal, TypeVar
 
+import cryptography
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
@@ -21,6 +22,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from .errors import InvalidError, PoolerError, Problem
+
+if int(cryptography.__version__.partition(".")[0]) < 42:
+    raise ImportError(f"cryptography {cryptography.__version__} is too old, 42 is needed", name="cryptography")
 
 Usage = Literal["server", "client"]
 

@@ -34,11 +34,16 @@ def main(order: dict[str, Any]) -> None:
     result["config"] = rest.ask("GET", order["url"] + "/config")
     result["cluster"] = rest.ask("GET", order["url"] + "/cluster")
     members = _members(result["cluster"])
-    with ThreadPoolExecutor(max_workers=2 * len(members) + 1) as pool:
-        said = {member["name"]: pool.submit(rest.ask, "GET", member["api_url"]) for member in members}
-        applied = {member["name"]: pool.submit(_sql, order, member, _APPLIED) for member in members}
-        result["members"] = {name: _document(future.result()) for name, future in said.items()}
-        result["applied"] = {name: future.result() for name, future in applied.items()}
+
+    def both(member: dict[str, Any]) -> tuple[str | None, str | None]:
+        # In this order: who has taken the configuration in then tells of restarts that are due for it.
+        applied = _sql(order, member, _APPLIED)
+        return applied, _document(rest.ask("GET", member["api_url"]))
+
+    with ThreadPoolExecutor(max_workers=len(members) + 1) as pool:
+        heard = dict(zip([member["name"] for member in members], pool.map(both, members)))  # noqa: B905 -- Python 3.10
+    result["applied"] = {name: applied for name, (applied, _said) in heard.items()}
+    result["members"] = {name: said for name, (_applied, said) in heard.items()}
     if order.get("at_start"):
         own = [_sql(order, member, _AT_START) for member in members if member.get("role") == "leader"]
         result["at_start"] = " ".join(answer or "" for answer in own).split()

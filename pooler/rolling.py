@@ -100,16 +100,18 @@ def due(members: Sequence[Member]) -> tuple[Member, ...]:
     return (*(member for member in replicas if member not in later), *leaders, *later)
 
 
-def trouble(members: Sequence[Member], names: Collection[str] = ()) -> tuple[str, ...]:
+def trouble(members: Sequence[Member], names: Collection[str] = (), least: int = 1) -> tuple[str, ...]:
     """Why no member may be restarted now, in words: nobody leads, or a replica does not follow.
 
-    `names` are the members that have to be there.
+    `names` are members that have to be there, `least` is how many there have to be.
     """
-    return tuple(_trouble(members, names))
+    return tuple(_trouble(members, names, least))
 
 
-def _trouble(members: Sequence[Member], names: Collection[str]) -> Iterator[str]:
+def _trouble(members: Sequence[Member], names: Collection[str], least: int) -> Iterator[str]:
     there = {member.name for member in members}
+    if len(there) < least:
+        yield f"there are {len(there)} members, not {least}"
     for name in sorted(set(names) - there):
         yield f"{name} is gone from the cluster"
     if not any(member.leads and member.state == "running" for member in members):

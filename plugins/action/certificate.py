@@ -10,14 +10,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ...pooler import certificates
 from ...pooler.errors import InvalidError, PoolerError, Problem
-from ..plugin_utils import leaf_requests, leaves
 from ..plugin_utils.action import PoolerAction
-from ..plugin_utils.authority import AuthorityFiles
 from ..plugin_utils.host import Answer, Host, HostError
-from ..plugin_utils.leaf_requests import Wanted
-from ..plugin_utils.leaves import FoundLeaf
+
+try:
+    from ...pooler import certificates
+    from ..plugin_utils import leaf_requests, leaves
+    from ..plugin_utils.authority import AuthorityFiles
+    from ..plugin_utils.leaf_requests import Wanted
+    from ..plugin_utils.leaves import FoundLeaf
+except ImportError as error:
+    MISSING: ImportError | None = error
+else:
+    MISSING = None
 
 
 @dataclass(frozen=True)
@@ -31,6 +37,7 @@ class _Case:
 
 class ActionModule(PoolerAction):
     secret = frozenset({"passphrase"})
+    missing = MISSING
 
     def perform(self, arguments: dict[str, Any]) -> dict[str, Any]:
         wanted = leaf_requests.wanted(arguments, self.host_name)

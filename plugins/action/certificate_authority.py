@@ -8,15 +8,22 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from ...pooler import certificates
 from ..plugin_utils.action import PoolerAction
-from ..plugin_utils.authority import AuthorityFiles
+
+try:
+    from ...pooler import certificates
+    from ..plugin_utils.authority import AuthorityFiles
+except ImportError as error:
+    MISSING: ImportError | None = error
+else:
+    MISSING = None
 
 _NOTICE = timedelta(days=365)
 
 
 class ActionModule(PoolerAction):
     secret = frozenset({"passphrase"})
+    missing = MISSING
 
     def perform(self, arguments: dict[str, Any]) -> dict[str, Any]:
         files = AuthorityFiles(Path(arguments["directory"]))

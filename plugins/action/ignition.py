@@ -20,11 +20,17 @@ from ...pooler.files import File, packed
 from ...pooler.model import Pooler
 from ...pooler.targets import butane, first_boot, ignition
 from ...pooler.targets.first_boot import Fetched, FirstBoot, Tree
-from ..plugin_utils import leaf_requests, leaves
 from ..plugin_utils.action import PoolerAction
-from ..plugin_utils.authority import AuthorityFiles
-from ..plugin_utils.leaf_requests import Wanted
-from ..plugin_utils.leaves import FoundLeaf
+
+try:
+    from ..plugin_utils import leaf_requests, leaves
+    from ..plugin_utils.authority import AuthorityFiles
+    from ..plugin_utils.leaf_requests import Wanted
+    from ..plugin_utils.leaves import FoundLeaf
+except ImportError as error:
+    MISSING: ImportError | None = error
+else:
+    MISSING = None
 
 _NEEDED = ("directory", "authority_directory", "passphrase")
 
@@ -40,6 +46,7 @@ class _Secrets:
 
 class ActionModule(PoolerAction):
     secret = frozenset({"pgbouncer", "passphrase"})
+    missing = MISSING
 
     def perform(self, arguments: dict[str, Any]) -> dict[str, Any]:
         pooler = variables.read(arguments["pgbouncer"])

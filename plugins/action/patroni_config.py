@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from ...pooler import dynamic, rolling
@@ -36,8 +36,8 @@ class ActionModule(PoolerAction):
             result = _expected(heard, changes, leader=arguments["restart_leader"])
         else:
             result = _Work(host.name, patroni, arguments).done(heard, changes)
-        if self.diff and changes:
-            result["diff"] = _diff(changes, heard.cluster.config)
+        if self.diff and result["changed"]:
+            result["diff"] = [*_diff(changes, heard.cluster.config), _steps(result)]
         return result | {"trips": host.trips}
 
 
@@ -50,6 +50,7 @@ class _Work:
         self._wanted: dict[str, Any] = arguments["config"]
         self._leader_too: bool = arguments["restart_leader"]
         self._timeout: int = arguments["timeout"]
+        self._members: int = arguments["members"]
 
     def done(self, heard: Heard, changes: Mapping[str, Any]) -> dict[str, Any]:
         found = heard.cluster.config
@@ -86,7 +87,7 @@ class _Work:
             if member.leads and not self._leader_too:
                 break
             waiting = ", ".join(each.name for each in rolling.due(cluster.members))
-            if wrong := rolling.trouble(cluster.members, names):
+            if wrong := rolling.trouble(cluster.members, names, self._members):
                 raise HostError(
                     f"{self._host}: {'; '.join(wrong)}: no restart now; due are {waiting} (mend that first)"
                 )
@@ -130,12 +131,12 @@ def _remedy(status: int) -> str:
 
 
 def _expected(heard: Heard, changes: Mapping[str, Any], *, leader: bool) -> dict[str, Any]:
-    """What a run would do. Each member is due when a setting changes that PostgreSQL reads at its start alone."""
-    members = heard.cluster.members
+    """What a run would do: everybody is due when a setting changes that PostgreSQL reads at its start alone."""
     everybody = bool(dynamic.parameters(changes) & heard.at_start)
-    due = [member.name for member in (members if everybody else rolling.due(members)) if leader or not member.leads]
-    later = [member.name for member in (members if everybody else rolling.due(members)) if not leader and member.leads]
-    return _result(changes, heard.cluster.config, due, later, _warnings(heard.cluster))
+    due = heard.cluster.members if everybody else () if changes else rolling.due(heard.cluster.members)
+    restarted = [member.name for member in due if leader or not member.leads]
+    left = [member.name for member in due if member.leads and not leader]
+    return _result(changes, heard.cluster.config, restarted, left, [] if changes else _warnings(heard.cluster))
 
 
 def _left(cluster: Cluster) -> list[str]:
@@ -149,8 +150,8 @@ def _warnings(cluster: Cluster) -> list[str]:
         warnings.append(f"restarts are due, and Patroni is paused: {_named(left)}")
     elif left:
         warnings.append(
-            f"restarts are due that wait for the leader's: {_named(left)} (restart_leader: true allows it; where "
-            "clients must not notice, switch over and run this again, or restart the leader behind paused poolers)"
+            f"due for a restart, and left because the leader may not be restarted: {_named(left)} (switch over and run "
+            "this again, or restart the leader behind paused poolers; restart_leader: true restarts it at once)"
         )
     return warnings
 
@@ -180,9 +181,18 @@ def _result(
     return result | ({"warnings": warnings} if warnings else {})
 
 
-def _diff(changes: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, str]:
+def _diff(changes: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator[dict[str, str]]:
+    """The part of the document that changes; nothing when only restarts are due."""
+    if not changes:
+        return
     after = dynamic.patched(found, changes)
     before, wanted = (dynamic.touched(changes, document) for document in (found, after))
     shown = [json.dumps(part, indent=2, sort_keys=True, ensure_ascii=False) + "\n" for part in (before, wanted)]
     place = "Patroni's dynamic configuration"
-    return {"before": shown[0], "after": shown[1], "before_header": place, "after_header": place}
+    yield {"before": shown[0], "after": shown[1], "before_header": place, "after_header": place}
+
+
+def _steps(result: Mapping[str, Any]) -> dict[str, str]:
+    lines = [f"restart PostgreSQL on {name}" for name in result["restarted"]]
+    lines += [f"leave the restart of PostgreSQL on {name}" for name in result["restart_due"]]
+    return {"prepared": "".join(f"{line}\n" for line in lines)}

@@ -57,6 +57,12 @@ options:
       - Without it, RV(restart_due) and a warning tell that it is due.
     type: bool
     default: false
+  members:
+    description:
+      - How many members the cluster has. With fewer of them there, no one is restarted.
+      - A member that is down for longer is forgotten by Patroni, so that nothing else tells that it is missing.
+    type: int
+    default: 1
   timeout:
     description: Seconds that each member may take for the configuration, for its restart, and until it streams again.
     type: int

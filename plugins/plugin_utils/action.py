@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -29,6 +30,8 @@ class PoolerAction(ActionBase):
     _supports_check_mode = True
     _supports_async = False
     secret: ClassVar[frozenset[str]] = frozenset()
+    missing: ClassVar[ImportError | None] = None
+    """What an action could not import, when it needs a package that not every controller has."""
 
     def run(self, tmp: str | None = None, task_vars: Mapping[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
@@ -36,6 +39,8 @@ class PoolerAction(ActionBase):
         self.check = bool(self._task.check_mode)
         self.diff = bool(self._task.diff)
         self.host_name = str(self._task.delegate_to or self.task_vars.get("inventory_hostname", "localhost"))
+        if self.missing:
+            raise AnsibleActionFail(_remedy(self.missing))
         module = type(self).__module__.rpartition(".")[2]
         _result, arguments = self.validate_argument_spec(argument_spec=argument_spec(module, self.secret))
         try:
@@ -60,6 +65,14 @@ class PoolerAction(ActionBase):
             return dict(self._low_level_execute_command(command, in_data=data))
         finally:
             context.no_log = shown
+
+
+def _remedy(error: ImportError) -> str:
+    package = (error.name or "").partition(".")[0]
+    return (
+        f"on the controller: {error} (install it for the Python that runs Ansible: "
+        f"{sys.executable} -m pip install --upgrade {package}; or by the system's packages: python3-{package})"
+    )
 
 
 def argument_spec(module: str, secret: frozenset[str] = frozenset()) -> dict[str, Any]:

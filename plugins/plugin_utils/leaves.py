@@ -8,10 +8,14 @@ import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from ...pooler.bundle import RELEASES
 from ...pooler.certificates import Leaf, LeafState, inspect
 from ...pooler.errors import PoolerError
 from ...pooler.files import File
 from .host import Answer
+
+READERS = RELEASES
+"""Whose files name a leaf by its serial: releases that an instance may still run with."""
 
 MODES = {"tls.crt": 0o644, "tls.key": 0o600, "ca.crt": 0o644}
 
@@ -80,8 +84,13 @@ def files(directory: str, owner: int, leaf: Leaf) -> list[File]:
 
 
 def place(leaves: Iterable[tuple[str, str]]) -> str:
-    """Put each (directory, serial) of the stream in its place and switch to it by one rename."""
-    return _PLACE + "".join(f"place {shlex.quote(directory)} {serial}\n" for directory, serial in leaves)
+    """Put each (directory, serial) of the stream in its place and switch to it by one rename.
+
+    The leaf before it stays, for those who read it through `current`, and so does every leaf that `READERS` name.
+    """
+    return f"readers={shlex.quote(READERS)}\n{_PLACE}" + "".join(
+        f"place {shlex.quote(directory)} {serial}\n" for directory, serial in leaves
+    )
 
 
 def remove(directories: Iterable[str]) -> str:
@@ -135,7 +144,7 @@ place() {  # directory serial
   for old in "$1"/*/; do
     old=${old%/}
     case ${old##*/} in "$2"|"$before"|current) continue ;; esac
-    ! is_leaf "$old" || rm -rf "$old"
+    ! is_leaf "$old" || grep -rqsF -- "$old/" "$readers" || rm -rf "$old"
   done
 }
 """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import subprocess
+import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 from ansible_collections.pgfleet.pooler.plugins.action import certificate, certificate_authority
 from ansible_collections.pgfleet.pooler.plugins.plugin_utils import host as host_room
+from ansible_collections.pgfleet.pooler.plugins.plugin_utils import leaves
 from ansible_collections.pgfleet.pooler.plugins.plugin_utils.authority import AuthorityFiles
 from ansible_collections.pgfleet.pooler.plugins.plugin_utils.host import Host, HostError
 from ansible_collections.pgfleet.pooler.pooler import certificates
@@ -168,6 +170,49 @@ def test_another_name_is_another_leaf_and_the_one_before_is_kept(bench: Bench) -
     serials = [bench.issue(names=[name])["leaves"][0]["serial"] for name in ("a.example", "b.example", "c.example")]
     assert bench.serials() == set(serials[1:])
     assert (bench.leaf / "current").readlink() == Path(serials[2])
+
+
+def test_a_leaf_that_an_instance_still_names_outlives_any_number_of_reissues(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    releases = bench.root / "releases"
+    (releases / "1").mkdir(parents=True)
+    monkeypatch.setattr(leaves, "READERS", str(releases))
+    bench.authority()
+    used = bench.issue(names=["a.example"])["leaves"][0]["serial"]
+    ini = releases / "1" / "50001.ini"
+    ini.write_text(f"[pgbouncer]\nclient_tls_key_file = {bench.leaf}/{used}/tls.key\n")
+    serials = [bench.issue(names=[f"{name}.example"])["leaves"][0]["serial"] for name in "bcd"]
+    assert bench.serials() == {used, *serials[1:]}
+    ini.unlink()
+    last = bench.issue(names=["e.example"])["leaves"][0]["serial"]
+    assert bench.serials() == {serials[-1], last}
+
+
+@pytest.mark.parametrize("trouble", ["missing", "old"])
+@pytest.mark.parametrize("module", ["certificate", "certificate_authority", "ignition"])
+def test_a_controller_without_a_usable_cryptography_is_told_what_to_install(module: str, trouble: str) -> None:
+    spoil = "sys.modules['cryptography'] = None"
+    if trouble == "old":
+        spoil = "import cryptography; cryptography.__version__ = '41.0.7'"
+    program = f"""
+import sys, types
+sys.path.insert(0, {str(Path(__file__).parents[2] / "build")!r})
+{spoil}
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+from ansible_collections.pgfleet.pooler.plugins.action import {module} as action
+ActionBase.run = lambda self, tmp, task_vars: {{}}
+made = action.ActionModule.__new__(action.ActionModule)
+made._task = types.SimpleNamespace(check_mode=False, diff=False, delegate_to=None)
+try:
+    made.run(None, {{}})
+except AnsibleActionFail as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert "pip install --upgrade cryptography" in done.stdout, done.stderr
+    assert ("too old" in done.stdout) == (trouble == "old")
 
 
 def test_check_mode_tells_what_would_be_issued_and_issues_nothing(bench: Bench) -> None:

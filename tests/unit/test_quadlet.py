@@ -122,6 +122,41 @@ def test_a_restart_that_is_not_allowed_is_due() -> None:
     assert "leave a restart of etcd for later" in todo.steps(unit)[-1]
 
 
+def test_a_member_that_leads_is_spared_its_restart_which_stays_due() -> None:
+    unit = wanted(spare=["leads"])
+    stale = replace(converged(unit), container_digest="before", spared=True)
+    todo = quadlet.plan(unit, stale)
+    assert (todo.restart, todo.restart_due, todo.acts) == (False, True, False)
+    assert quadlet.plan(unit, replace(stale, spared=False)).restart
+
+
+def test_a_guard_that_says_no_leaves_everything_as_it_was(tmp_path: Any) -> None:
+    unit = wanted(guard=["everybody-is-well"])
+    todo = quadlet.plan(unit, replace(converged(unit), container_digest="before"))
+    script = quadlet_shell.apply(unit, todo)
+    calls = tmp_path / "calls"
+    fakes = f"""
+section() {{ :; }}
+systemctl() {{ echo "systemctl $*" >> {calls}; }}
+timeout() {{ echo "$*" >> {calls}; echo 'db2 is away'; return 1; }}
+mkdir() {{ :; }}
+set -e
+staging={tmp_path}
+"""
+    done = subprocess.run(["sh", "-c", fakes + script], capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "must not be restarted now:\ndb2 is away" in done.stderr
+    assert calls.read_text().splitlines() == ["30 podman exec etcd everybody-is-well"]
+
+
+def test_what_does_not_run_is_started_without_asking_the_guard() -> None:
+    unit = wanted(guard=["everybody-is-well"])
+    todo = quadlet.plan(unit, replace(converged(unit), container_digest=None, unit_state="failed"))
+    assert todo.start
+    assert "everybody-is-well" not in quadlet_shell.apply(unit, todo).partition("section 'step pull'")[2]
+    assert "\nguard\n" not in quadlet_shell.apply(unit, todo)
+
+
 def test_what_does_not_run_is_started_even_where_no_restart_is_allowed() -> None:
     unit = wanted(restart=False)
     for observed in (
