@@ -115,6 +115,7 @@ class Control:
         pointers = {name: server for name, target in self._config.targets.items() if target == "leader"}
         async with self._follower.own():
             wrong = await self._hands.reload_all(pointers)
+            self._follower.pointed(server)
         journal.say(f"pointed at {spelled(server)} by order")
         return Answer(503, {"error": "; ".join(wrong)}) if wrong else Answer()
 

@@ -79,6 +79,10 @@ class Follower:
     def resumed(self) -> None:
         self.state = replace(self.state, pause=None)
 
+    def pointed(self, server: Server) -> None:
+        """By order: followed until something else is seen. That it takes no writes yet is no loss."""
+        self.state = replace(self.state, leader=server, confirmed=False, lost=None)
+
     async def run(self) -> None:
         while True:
             with contextlib.suppress(TimeoutError):
@@ -91,7 +95,7 @@ class Follower:
                     self.trouble = ""
                 except PoolerError as error:
                     self.trouble = str(error)
-                    journal.say(self.trouble)
+                    journal.trouble(self.trouble)
             self.last_turn = time.monotonic()
             self.turned.set()
 
@@ -99,9 +103,9 @@ class Follower:
         now = time.monotonic()
         if self.held(now):
             if self.state.pause and now >= self.state.pause.until:
-                journal.say("the pause for a switchover has lasted as long as it may: RESUME")
                 self.resumed()
                 await self._hands.resume()
+                journal.say("RESUME: the pause for a switchover has lasted as long as it may")
             elif self._take_looked():
                 await self._hands.tend({})
             return
@@ -115,19 +119,20 @@ class Follower:
             self.patroni.ask_now()
             try:
                 await self._hands.start_pause("loss", self._config.pause_limit)
+                journal.say("PAUSE")
             except PoolerError:
                 self.state = replace(self.state, pause=None)
                 raise
         pointers = self._pointers(decision.state.leader if seen.writable(decision.state.leader) else None, now)
         if pointers and not self._hands.settled(pointers):
             for wrong in await self._hands.point(pointers):
-                journal.say(wrong)
+                journal.trouble(wrong)
             # Whether it is time to resume is decided by what is seen now.
             self.stir()
         if decision.resume:
-            journal.say("RESUME")
             for wrong in await self._hands.resume():
-                journal.say(wrong)
+                journal.trouble(wrong)
+            journal.say("RESUME")
         if self._take_looked():
             await self._hands.tend(pointers)
 
@@ -211,9 +216,8 @@ class Follower:
         if after.leader != before.leader:
             journal.say(f"the leader is {spelled(after.leader)}, it was {spelled(before.leader)}")
         if after.lost is not None and before.lost is None:
-            paused = ": PAUSE" if after.pause and not before.pause else ""
             why = self.probes.answer(after.leader).error or "it is in recovery"
-            journal.say(f"the leader {spelled(after.leader)} takes no writes ({why}){paused}")
+            journal.say(f"the leader {spelled(after.leader)} takes no writes ({why})")
             self.patroni.ask_now()
         elif after.lost is None and before.lost is not None:
             journal.say(f"the leader {spelled(after.leader)} takes writes")

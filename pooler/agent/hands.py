@@ -52,6 +52,7 @@ class Hands:
         """
         async with self._hosts.owned():
             if self._hosts.point(pointers):
+                journal.say(f"hosts file: {_spelled(pointers)}")
                 tell = list(self._alive())
             else:
                 tell = [self._instances.seen[name].console for name in self._elsewhere(self._hosts.read(), pointers)]
@@ -60,7 +61,8 @@ class Hands:
     async def reload_all(self, pointers: Pointers) -> list[str]:
         """The same, and every instance that answers has read the file when it returns."""
         async with self._hosts.owned():
-            self._hosts.point(pointers)
+            if self._hosts.point(pointers):
+                journal.say(f"hosts file: {_spelled(pointers)}")
             return await self._reload(list(self._alive()))
 
     async def start_pause(self, reason: Reason, seconds: float) -> None:
@@ -73,7 +75,7 @@ class Hands:
             self._told[console.name] = time.monotonic()
 
         for wrong in await _each(self._alive(), pause):
-            journal.say(wrong)
+            journal.trouble(wrong)
 
     async def pause(self, reason: Reason, limit: float, seconds: float) -> list[str]:
         """Pause every instance and wait for the transactions under way. Returns what is wrong; then nothing is over."""
@@ -108,7 +110,7 @@ class Hands:
                 await self._reconnect(seen.console, seen.facts, pointers)
                 await self._pause_again(seen.console, seen.facts, operators)
             except PoolerError as error:
-                journal.say(f"instance {name}: {error}")
+                journal.trouble(f"instance {name}: {error}")
 
     def by_hand(self, name: int, facts: Facts) -> frozenset[str]:
         """What is paused on an instance by nobody whom we know."""
@@ -236,6 +238,11 @@ class Hands:
 
 def _pointer(database: str, entries: Entries, pointers: Pointers) -> Server | None:
     return pointers.get(database if database in entries.databases else "*")
+
+
+def _spelled(pointers: Pointers) -> str:
+    servers = sorted({(server.host, server.port) for server in pointers.values()})
+    return "points at " + " and ".join(f"{host} port {port}" for host, port in servers)
 
 
 async def _each(consoles: Iterable[Console], do: Callable[[Console], Awaitable[None]]) -> list[str]:

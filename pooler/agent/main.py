@@ -73,7 +73,7 @@ class _Agent:
         if self._hands.made:
             journal.say("stopping: the agent's own pause is ended")
             for wrong in await self._hands.resume():
-                journal.say(wrong)
+                journal.trouble(wrong)
         for task in done - {stopping}:
             task.result()
 

@@ -110,7 +110,7 @@ class Engine:
             client = socket.socket(socket.AF_UNIX)
             client.connect(str(self.place / ".s.PGSQL.6432"))
             return client
-        with _network_of(self._process.pid):
+        with network_of(self._process.pid):
             client = socket.socket(socket.AF_INET6 if ":" in source else socket.AF_INET)
         client.bind((source, 0))
         client.connect(("::1" if ":" in source else "127.0.0.1", 6432))
@@ -219,7 +219,7 @@ def _messages(said: str) -> Heard:
 
 
 @contextlib.contextmanager
-def _network_of(process: int) -> Iterator[None]:
+def network_of(process: int) -> Iterator[None]:
     """This thread in the network namespace of a process; a socket made there stays there."""
     with Path("/proc/self/ns/net").open() as home, Path(f"/proc/{process}/ns/net").open() as there:
         _enter(there.fileno())
