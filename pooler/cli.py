@@ -51,8 +51,19 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--json", action="store_true")
     command.set_defaults(run=_lint)
 
-    command = commands.add_parser("render", help="write the files of a pooler host from variables")
-    command.add_argument("variables", metavar="FILE", help="JSON or YAML: the options of the pgbouncer module")
+    command = commands.add_parser(
+        "render", help="write the files of a pooler host, or the config of its first boot, from variables"
+    )
+    command.add_argument(
+        "what",
+        nargs="?",
+        choices=["files", "ignition", "butane"],
+        default="files",
+        help="its files (default), or a config of Fedora CoreOS that lacks certificates and secrets",
+    )
+    command.add_argument(
+        "variables", metavar="FILE", help="JSON or YAML: the options of the module pgbouncer, or else of ignition"
+    )
     command.add_argument(
         "--output", metavar="DIRECTORY", help="write them below this directory instead of printing them"
     )
@@ -188,6 +199,8 @@ def _kind(name: str) -> Literal["ini", "userlist", "hba"]:
 def _render(parsed: argparse.Namespace) -> int:
     from . import bundle, variables
 
+    if parsed.what != "files":
+        return _render_first_boot(parsed)
     pooler = variables.read(_variables(Path(parsed.variables)))
     facts = bundle.Facts(
         leader=pooler.server,
@@ -203,6 +216,34 @@ def _render(parsed: argparse.Namespace) -> int:
             print(target)
         else:
             print(f"# {file.path} ({file.mode:04o}, owner {file.owner})\n{file.content.decode()}")
+    return 0
+
+
+def _render_first_boot(parsed: argparse.Namespace) -> int:
+    from . import variables
+    from .targets import butane, first_boot, ignition
+
+    given = _variables(Path(parsed.variables))
+    pooler = variables.read(given.get("pgbouncer") or {})
+    tree = first_boot.waiting(pooler, first_boot.read(given, pooler))
+    if parsed.what == "butane":
+        written = {"first_boot.bu": butane.render(tree)}
+    else:
+        url = given.get("config_url")
+        delivery = ignition.deliver(ignition.render(tree), url)
+        written = {"first_boot.ign": delivery.user_data}
+        if delivery.stored is not None:
+            written["stored.ign"] = delivery.stored
+            if not parsed.output:
+                raise PoolerError(f"the config is to lie at {url}, and user data only point at it: give --output")
+    for name, text in written.items():
+        if parsed.output:
+            target = Path(parsed.output, name)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(text, encoding="utf-8")
+            print(target)
+        else:
+            print(text)
     return 0
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable
 
@@ -58,12 +57,24 @@ def _text(text: str) -> list[str]:
     plain = all(character.isprintable() or character == "\n" for character in text)
     if plain and text.endswith("\n") and not text.endswith("\n\n") and not text.startswith((" ", "\n")):
         return ["  inline: |", *(f"    {line}" if line else "" for line in text[:-1].split("\n"))]
-    return [f"  inline: {json.dumps(text)}"]
+    return [f"  inline: {_quoted(text)}"]
 
 
 def _scalar(text: str) -> str:
     """As it is when YAML takes it for a string in any case, else in quotes."""
-    return text if re.fullmatch(r"[A-Za-z/][A-Za-z0-9/@._+= -]*[A-Za-z0-9=]", text) else json.dumps(text)
+    return text if re.fullmatch(r"[A-Za-z/][A-Za-z0-9/@._+= -]*[A-Za-z0-9=]", text) else _quoted(text)
+
+
+def _quoted(text: str) -> str:
+    """A double-quoted scalar; what is not printable is written by its number."""
+    return '"' + "".join(_ESCAPED.get(each) or (each if each.isprintable() else _number(each)) for each in text) + '"'
+
+
+def _number(character: str) -> str:
+    return f"\\U{ord(character):08x}"
+
+
+_ESCAPED = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t"}
 
 
 def _item(depth: int, lines: Iterable[str]) -> list[str]:
