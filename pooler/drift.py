@@ -101,6 +101,8 @@ def _instance_changes(console: int, observed: Observed) -> Iterator[Change]:
         return
     if _by_socket(observed) and not instance.socket:
         yield Change("the socket unit", Effect.ROLLING_RESTART, "is not active", console)
+    if not instance.enabled:
+        yield Change("the process", Effect.NONE, "would not start with the host", console)
     if (label := _label(observed)) and instance.unit_digest != label:
         yield Change("the unit", Effect.ROLLING_RESTART, "is not the one it was started from", console)
     if observed.image_id and instance.image_id != observed.image_id:

@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import tarfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from . import ini, userlist
@@ -25,12 +25,14 @@ class FoundFile:
 class Instance:
     """One instance. What its console tells is empty when it did not answer.
 
-    `config` and `defaults` are SHOW CONFIG's columns by key, `databases` the rows of SHOW DATABASES by name.
+    `enabled`: it starts with the host. `config` and `defaults` are SHOW CONFIG's columns by key, `databases` the rows
+    of SHOW DATABASES by name.
     """
 
     console: int
     active: bool = False
     socket: bool = False
+    enabled: bool = True
     unit_digest: str = ""
     image_id: str = ""
     version: str = ""
@@ -194,8 +196,12 @@ def instances(
     shown_units: Mapping[str, Mapping[str, str]],
     shown_containers: Mapping[str, tuple[str, str]],
     answers: Mapping[int, Mapping[str, Iterable[Mapping[str, str]]]],
+    links: Collection[str] | None = None,
 ) -> dict[int, Instance]:
-    """Put together what systemd, podman and the consoles say, for every instance any of them knows."""
+    """Put together what systemd, podman and the consoles say, for every instance any of them knows.
+
+    `links` are the names by which systemd finds instances when the host boots; None where nobody has looked.
+    """
     numbers = {_number(name) for name in shown_units} | {_number(name) for name in shown_containers} | set(answers)
     found = {}
     for console in sorted(number for number in numbers if number is not None):
@@ -207,6 +213,7 @@ def instances(
             console=console,
             active=unit.get("ActiveState") in ("active", "activating", "reloading"),
             socket=socket.get("ActiveState") == "active",
+            enabled=links is None or f"pgbouncer@{console}.container" in links,
             unit_digest=unit_digest,
             image_id=image_id,
             version=next((row.get("version", "") for row in answer.get("VERSION", ())), "").removeprefix("PgBouncer "),

@@ -155,6 +155,7 @@ def plan(pooler: Pooler, bundle: Bundle, observed: Observed) -> Plan:
         changes.append(Change("the host", Effect.NONE, "is no longer marked as taken out"))
     if left.drains:
         changes.append(Change("a drain", Effect.NONE, "was broken off"))
+    hidden = any(not observed.instances[console].enabled for console in set(pooler.consoles) & set(observed.instances))
     wanted_paths = {file.path for file in bundle.files}
     delete = tuple(path for path in (SOCKET, AGENT, CONFIG) if path in observed.files and path not in wanted_paths)
     changes += [Change(path, Effect.NONE, "is deleted") for path in delete]
@@ -163,7 +164,8 @@ def plan(pooler: Pooler, bundle: Bundle, observed: Observed) -> Plan:
         write=write,
         delete=delete,
         switch=switch,
-        units=any(file.path in unit_paths for file in write) or bool(start or remove or delete or left.drains),
+        units=any(file.path in unit_paths for file in write)
+        or bool(start or remove or delete or left.drains or hidden),
         reload=tuple(reload),
         reconnect=reconnect,
         expel=expel,
@@ -307,6 +309,8 @@ def _instance_changes(
         yield Change("the unit", Effect.ROLLING_RESTART, "is not the one it was started from", number)
     if SOCKET in {file.path for file in bundle.units} and not instance.socket:
         yield Change("the socket unit", Effect.ROLLING_RESTART, "is not active", number)
+    if not instance.enabled:
+        yield Change("the process", Effect.NONE, "would not start with the host", number)
     if observed.image_id and instance.image_id != observed.image_id:
         yield Change("the image", Effect.ROLLING_RESTART, "is not the one it was started from", number)
     if not instance.answers:

@@ -21,7 +21,9 @@ def observe(answer: Answer) -> Observed:
         server_leaf=leaves[0],
         client_leaf=leaves[1],
         image_id=answer.text("image").strip(),
-        instances=observed.instances(units, containers, observed.consoles(answer.text("consoles"))),
+        instances=observed.instances(
+            units, containers, observed.consoles(answer.text("consoles")), answer.lines("links")
+        ),
         agent=observed.agent(units, containers),
         draining=DRAINING in answer.lines("marks"),
         held=PAUSE in answer.lines("marks"),

@@ -99,6 +99,7 @@ def test_files_that_were_deleted_are_told() -> None:
     [
         ({"active": False}, "the process is not running"),
         ({"socket": False}, "the socket unit is not active"),
+        ({"enabled": False}, "the process would not start with the host"),
         ({"unit_digest": "0" * 16}, "the unit is not the one"),
         ({"image_id": "0" * 64}, "the image is not the one"),
         ({"config": {}}, "the console does not answer"),

@@ -94,22 +94,3 @@ def test_a_drained_host_serves_nobody_and_comes_back(lab: Scenario, pooler: Remo
     assert run(lab, "pgfleet.pooler.drain").recap(POOLER)["changed"] == 0
     assert change(lab).recap(POOLER)["changed"] == 1
     assert clients.by_psycopg(lab, "app", "app") == ("app", "app")
-
-
-@pytest.mark.parametrize(
-    "harm",
-    [
-        "podman exec pgbouncer-50001 psql -Xq -h /run/pgbouncer/50001 -p 6432 -U pgbouncer -d pgbouncer "
-        "-c 'SET default_pool_size = 3'",
-        "systemctl stop pgbouncer@50002.socket pgbouncer@50002.service",
-        "echo '; by hand' >> /etc/pgbouncer/databases/databases.ini",
-        "rm /etc/containers/systemd/pgbouncer@.container",
-    ],
-    ids=["set", "stopped", "edited", "deleted"],
-)
-def test_what_somebody_changed_by_hand_is_found_and_put_right(lab: Scenario, pooler: Remote, harm: str) -> None:
-    pooler.sh(harm)
-    found = change(lab, "--check")
-    assert found.recap(POOLER)["changed"] == 1, found.tail()
-    assert change(lab).recap(POOLER)["changed"] == 1
-    assert change(lab).recap(POOLER)["changed"] == 0
