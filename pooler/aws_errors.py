@@ -35,20 +35,17 @@ _REMEDIES: tuple[tuple[str, str], ...] = (
     ),
     (r"InvalidKeyPair\.NotFound", "there is no such key pair in this region: aws_network makes one"),
     (r"InvalidVpcID\.NotFound", "there is no such VPC in this region"),
+    (r"RequestLimitExceeded|Throttling", "EC2 was asked too often at once: run again"),
     (
-        r"VpcLimitExceeded|AddressLimitExceeded|NatGatewayLimitExceeded|InternetGatewayLimitExceeded|"
-        r"SubnetLimitExceeded|SecurityGroupLimitExceeded|RulesPerSecurityGroupLimitExceeded|InstanceLimitExceeded|"
-        r"VcpuLimitExceeded|VolumeLimitExceeded|MaxSpotInstanceCountExceeded|TooManyLoadBalancers|TooManyTargetGroups|"
-        r"LimitExceeded",
+        r"LimitExceeded|MaxSpotInstanceCountExceeded|TooMany(LoadBalancers|TargetGroups|Listeners|Targets)",
         "a quota of the account is used up: take something away or ask for more under Service Quotas, then run again; "
         "what is there already is kept",
     ),
     (
-        r"InsufficientInstanceCapacity|Unsupported",
+        r"InsufficientInstanceCapacity|\(Unsupported\)",
         "EC2 has none of that instance type in that zone now: take another type or another zone",
     ),
     (r"DependencyViolation|ResourceInUse", "something still uses it: it is removed when that is gone; run again"),
-    (r"RequestLimitExceeded|Throttling", "EC2 was asked too often at once: run again"),
 )
 
 

@@ -144,6 +144,37 @@ def plan(
     return Plan(tuple(key for key in rules if key not in mine), opened, closed, gone)
 
 
+@dataclass(frozen=True)
+class Step:
+    """The group is emptied of its rules, or deleted."""
+
+    key: str
+    empty: bool
+
+
+def removal(groups: Mapping[str, Existing]) -> tuple[Step, ...]:
+    """How to delete them all: EC2 deletes none that a rule of another one names. Those that name each other in a ring
+    are emptied, which takes one call more."""
+    left, emptied, steps = dict(sorted(groups.items())), set[str](), list[Step]()
+    while left:
+        named = {
+            permission.source.value: key
+            for key, group in left.items()
+            if key not in emptied
+            for permission in group.permissions
+            if permission.source.value != group.group_id
+        }
+        free = next((key for key, group in left.items() if group.group_id not in named), None)
+        if free is None:
+            ring = next(named[group.group_id] for group in left.values())
+            steps.append(Step(ring, empty=True))
+            emptied.add(ring)
+        else:
+            steps.append(Step(free, empty=False))
+            del left[free]
+    return tuple(steps)
+
+
 def wanted_permission(rule: Rule, ids: Mapping[str, str]) -> Permission:
     source = rule.source
     if source.kind == "group":

@@ -220,16 +220,16 @@ def _from(topology: Topology, source: Role | Outside) -> tuple[Source, ...]:
 
 def _merged(found: Sequence[Rule]) -> tuple[Rule, ...]:
     """One rule for each range and source, and none that lies within another of the same source."""
-    reasons: dict[Rule, list[str]] = {}
+    reasons: dict[Source, dict[tuple[int, int], list[str]]] = {}
     for rule in found:
-        reasons.setdefault(rule, []).append(rule.why)
+        reasons.setdefault(rule.source, {}).setdefault((rule.first, rule.last), []).append(rule.why)
     merged = []
-    for rule in reasons:
-        wider = [each for each in reasons if each != rule and each.source == rule.source]
-        if not any(each.first <= rule.first and rule.last <= each.last for each in wider):
-            within = [each for each in reasons if each.source == rule.source and rule.first <= each.first <= rule.last]
-            whys = dict.fromkeys(why for each in within for why in reasons[each])
-            merged.append(Rule(rule.first, rule.last, rule.source, ", ".join(whys)))
+    for source, ranges in reasons.items():
+        for first, last in ranges:
+            if not any(each != (first, last) and each[0] <= first and last <= each[1] for each in ranges):
+                within = [each for each in ranges if first <= each[0] and each[1] <= last]
+                whys = dict.fromkeys(why for each in within for why in ranges[each])
+                merged.append(Rule(first, last, source, ", ".join(whys)))
     return tuple(sorted(merged))
 
 
@@ -241,7 +241,7 @@ def _groups(given: Mapping[str, Sequence[str]], problems: list[Problem]) -> dict
             problems.append(Problem(place, "no name of a group", "lower-case letters, digits, - and _"))
         unknown = [name for name in names if name not in set(Role)]
         for name in unknown:
-            remedy = nearest(name, list(Role)) or f"roles are {', '.join(Role)}"
+            remedy = nearest(name, [role.value for role in Role]) or f"roles are {', '.join(Role)}"
             problems.append(Problem(place, f"{name!r} is no role", remedy))
         if not names:
             problems.append(Problem(place, "has no roles", f"roles are {', '.join(Role)}"))

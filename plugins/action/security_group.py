@@ -31,6 +31,10 @@ class ActionModule(AwsAction):
         }
 
     def _ours(self, wanted: Iterable[str]) -> dict[str, Existing]:
+        if not self.given["vpc_id"]:
+            if self.check:
+                return {}
+            raise PoolerError("vpc_id: only in check mode it may be left out")
         answer = self.aws("ec2_security_group_info", {"filters": {"vpc-id": self.given["vpc_id"]}}, self.given)
         found = security_groups.existing(answer["security_groups"])
         return security_groups.ours(self.given["name"], wanted, found)
@@ -49,12 +53,11 @@ class ActionModule(AwsAction):
             if closed:
                 kept = there[key].permissions - set(closed) | set(plan.open[key])
                 self._group(key, kept, purge=True)
-        # Groups that refer to each other cannot be deleted, so all are emptied first.
-        for key in plan.delete:
-            if there[key].permissions:
-                self._group(key, [], purge=True, name=there[key].name)
-        for key in plan.delete:
-            self.aws("ec2_security_group", {"state": "absent", "group_id": there[key].group_id}, self.given)
+        for step in security_groups.removal({key: there[key] for key in plan.delete}):
+            if step.empty:
+                self._group(step.key, [], purge=True, name=there[step.key].name)
+            else:
+                self.aws("ec2_security_group", {"state": "absent", "group_id": there[step.key].group_id}, self.given)
         after = self._ours(rules)
         if security_groups.plan(rules, after, purge=purge).changed:
             raise PoolerError(f"{self.given['name']}: EC2 does not say of its groups what it was told; run again")

@@ -29,9 +29,11 @@ options:
     type: str
     required: true
   vpc_id:
-    description: The VPC.
+    description:
+      - The VPC.
+      - In check mode it may be left out, as long as there is none. Then EC2 is not asked, and everything is still to be
+        made.
     type: str
-    required: true
   groups:
     description:
       - The groups and the roles of each, among V(load_balancer), V(pooler), V(database), V(etcd), V(monitoring) and
