@@ -6,15 +6,16 @@ import hashlib
 import json
 import secrets
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from . import hba, ini, scram, units, userlist
+from . import hba, ini, scram, settings, tombstones, units
 from .agent.config import CONFIG, AgentConfig, Target
 from .agent.config import DATABASE as AGENT_DATABASE
 from .agent.config import REPLICA_DATABASE as AGENT_REPLICA
 from .files import File
 from .model import AUTH_DATABASE, DEFAULT_RULES, DIVIDED, Database, Pooler, User, Version
 from .server import Server
+from .tombstones import Tombstone
 
 CONFIGURATION = "/etc/pgbouncer"
 RELEASES = f"{CONFIGURATION}/releases"
@@ -58,8 +59,9 @@ class Facts:
 
     `replicas` names the hosts of databases with the target replica, in the engine's form: `a,b` and their port.
     `server_leaf` is the directory of the certificate shown to clients, `client_leaf` of the one shown to PostgreSQL;
-    `verifiers` are those in use, kept as long as they still verify the password; `users` are the names in [users] of
-    the files in force.
+    Of the files in force, `release` is the name, `verifiers` are those in use, kept as long as they still verify the
+    password, `tombstones` what the userlist says of users who are gone, and `users` the names in [users]. `running`
+    are the processes by invocation, `remembering` those of an engine that keeps what it has made of a user's line.
     """
 
     leader: Server | None = None
@@ -68,6 +70,10 @@ class Facts:
     verifiers: Mapping[str, str] = field(default_factory=dict)
     users: frozenset[str] = frozenset()
     replicas: Server | None = None
+    release: str = ""
+    tombstones: Mapping[str, Tombstone] = field(default_factory=dict)
+    running: frozenset[str] = frozenset()
+    remembering: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -90,17 +96,18 @@ class Bundle:
 def build(pooler: Pooler, facts: Facts) -> Bundle:
     """Render everything. Raises InvalidError for what one of the engine's grammars cannot say."""
     listed = _known_to_the_agent(pooler, facts) | verifiers(pooler.users, facts.verifiers)
-    release = release_name(_release(pooler, facts, listed, PLACEHOLDER), _databases(pooler, Facts()))
-    agent = _agent(pooler, facts)
-    return Bundle(
-        release=release,
-        release_files=_release(pooler, facts, listed, release),
-        databases=hosts_file(pooler, facts),
-        agent=agent,
-        units=units.render(pooler, agent),
-        unit_digest=units.digest(pooler),
-        agent_digest=units.agent_digest(pooler, agent),
-    )
+    gone = _gone(pooler, facts, listed)
+    made = _build(pooler, facts, tombstones.render(listed, gone))
+    if made.release == facts.release:
+        return made
+    # A tombstone that no process needs any more is no reason for a change; it goes with the next one.
+    needed = {name: stone for name, stone in gone.items() if stone.knowing & facts.running}
+    return made if needed == gone else _build(pooler, facts, tombstones.render(listed, needed))
+
+
+def lets_in_unasked(pooler: Pooler, name: str) -> bool:
+    """Whether a rule asks a user for no password: the engine then lets in everybody of whom it has ever read."""
+    return any(rule.method in ("trust", "cert", "peer") and {"all", name} & set(rule.users) for rule in pooler.rules)
 
 
 def release_name(files: Iterable[File], databases: Mapping[str, Mapping[str, str]]) -> str:
@@ -125,7 +132,7 @@ def hosts_file(pooler: Pooler, facts: Facts) -> File:
 
 def pointed_at(databases: str, names: Iterable[str]) -> Server | None:
     """The server that the first of these databases that has one points at in a hosts file that we wrote."""
-    entries = ini.parse(databases, name=DATABASES).databases
+    entries = ini.parse(databases, name=DATABASES, version=settings.NEWEST).databases
     for entry in (entries.get(name, {}) for name in names):
         if "host" in entry:
             return Server(entry["host"], int(entry.get("port", "5432")))
@@ -134,7 +141,7 @@ def pointed_at(databases: str, names: Iterable[str]) -> Server | None:
 
 def repointed(databases: str, current: str, names: Iterable[str], version: Version) -> str:
     """A hosts file in which these entries point where they do in the current one; the leader may have changed since."""
-    entries, now = ini.parse(databases).databases, ini.parse(current).databases
+    entries, now = (ini.parse(text, version=settings.NEWEST).databases for text in (databases, current))
     for name in names:
         if name in entries and "host" in now.get(name, {}):
             entries[name] = entries[name] | {key: now[name][key] for key in ("host", "port") if key in now[name]}
@@ -177,6 +184,37 @@ def _known_to_the_agent(pooler: Pooler, facts: Facts) -> dict[str, str]:
     return {pooler.agent.role: kept if scram.is_verifier(kept) else scram.verifier(secrets.token_urlsafe(32))}
 
 
+def _gone(pooler: Pooler, facts: Facts, listed: Mapping[str, str]) -> dict[str, Tombstone]:
+    """The users who are in the userlist in force and not to be in it."""
+    fresh = {name: Tombstone(facts.running) for name in facts.verifiers if facts.running}
+    gone = {}
+    for name, stone in sorted((fresh | dict(facts.tombstones)).items()):
+        if name in listed:
+            continue
+        if lets_in_unasked(pooler, name):
+            # A line of any kind would let him in.
+            gone[name] = replace(stone, secret="")
+        elif stone.knowing & facts.remembering and not stone.secret:
+            gone[name] = replace(stone, secret=scram.verifier(secrets.token_urlsafe(32)))
+        else:
+            gone[name] = stone
+    return gone
+
+
+def _build(pooler: Pooler, facts: Facts, users: str) -> Bundle:
+    release = release_name(_release(pooler, facts, users, PLACEHOLDER), _databases(pooler, Facts()))
+    agent = _agent(pooler, facts)
+    return Bundle(
+        release=release,
+        release_files=_release(pooler, facts, users, release),
+        databases=hosts_file(pooler, facts),
+        agent=agent,
+        units=units.render(pooler, agent),
+        unit_digest=units.digest(pooler),
+        agent_digest=units.agent_digest(pooler, agent),
+    )
+
+
 def _digest(files: tuple[File, ...]) -> str:
     digest = hashlib.sha256()
     for file in files:
@@ -185,7 +223,7 @@ def _digest(files: tuple[File, ...]) -> str:
     return digest.hexdigest()[:16]
 
 
-def _release(pooler: Pooler, facts: Facts, listed: Mapping[str, str], release: str) -> tuple[File, ...]:
+def _release(pooler: Pooler, facts: Facts, users: str, release: str) -> tuple[File, ...]:
     """The files that are switched together. They name their own release, so that SHOW CONFIG tells which one runs."""
     directory = f"{RELEASES}/{release}"
     files = [
@@ -197,7 +235,7 @@ def _release(pooler: Pooler, facts: Facts, listed: Mapping[str, str], release: s
         )
         for index, console in enumerate(pooler.consoles)
     ]
-    files.append(File(f"{directory}/userlist.txt", userlist.render(listed).encode(), 0o600, pooler.uid, secret=True))
+    files.append(File(f"{directory}/userlist.txt", users.encode(), 0o600, pooler.uid, secret=True))
     files.append(File(f"{directory}/hba.conf", hba.render(_rules(pooler)).encode(), 0o600, pooler.uid))
     return tuple(files)
 
@@ -288,8 +326,8 @@ def _instance(pooler: Pooler, facts: Facts, directory: str, index: int) -> ini.I
     # The engine forgets what it has read of a user only when it reads a line of that user that says nothing.
     users: dict[str, dict[str, str]] = {name: {} for name in facts.users}
     users |= {user.name: _divided(pooler, user.settings) for user in pooler.users if user.settings}
-    settings = _divided(pooler, DEFAULTS | dict(pooler.settings)) | own
-    return ini.Ini(pgbouncer=settings, users=users, peers=peers, includes=(DATABASES,))
+    given = _divided(pooler, DEFAULTS | dict(pooler.settings)) | own
+    return ini.Ini(pgbouncer=given, users=users, peers=peers, includes=(DATABASES,))
 
 
 def _databases(pooler: Pooler, facts: Facts) -> dict[str, dict[str, str]]:
@@ -305,13 +343,13 @@ def _databases(pooler: Pooler, facts: Facts) -> dict[str, dict[str, str]]:
 
 
 def _database(pooler: Pooler, database: Database, facts: Facts) -> dict[str, str]:
-    settings = {"dbname": database.name} if database.name != "*" else {}
-    settings |= _divided(pooler, database.settings)
+    entry = {"dbname": database.name} if database.name != "*" else {}
+    entry |= _divided(pooler, database.settings)
     server = {"leader": facts.leader, "replica": facts.replicas or facts.leader}.get(database.target or "")
     if server is not None:
-        settings |= {"host": server.host, "port": str(server.port)}
-    return settings
+        entry |= {"host": server.host, "port": str(server.port)}
+    return entry
 
 
-def _divided(pooler: Pooler, settings: Mapping[str, str]) -> dict[str, str]:
-    return {name: str(pooler.share(int(text))) if name in DIVIDED else text for name, text in settings.items()}
+def _divided(pooler: Pooler, given: Mapping[str, str]) -> dict[str, str]:
+    return {name: str(pooler.share(int(text))) if name in DIVIDED else text for name, text in given.items()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from . import ini, units
+from . import ini, settings, units
 from .bundle import CURRENT, DATABASES, PLACEHOLDER, RELEASES, release_name
 from .errors import InvalidError
 from .files import File
@@ -60,7 +60,7 @@ def _databases(observed: Observed) -> dict[str, dict[str, str]] | None:
     if DATABASES not in observed.files:
         return None
     try:
-        return ini.parse(observed.files[DATABASES].content.decode()).databases
+        return ini.parse(observed.files[DATABASES].content.decode(), version=settings.NEWEST).databases
     except (InvalidError, UnicodeDecodeError):
         return None
 

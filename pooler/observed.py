@@ -9,9 +9,10 @@ import tarfile
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from . import ini, userlist
+from . import ini, settings, tombstones, userlist
 from .errors import InvalidError
 from .server import Server
+from .tombstones import Tombstone
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Instance:
 
     `enabled`: it starts with the host. `config` and `defaults` are SHOW CONFIG's columns by key, `databases` the rows
     of SHOW DATABASES by name.
+    `invocation` is systemd's id of this start of the service.
     """
 
     console: int
@@ -36,6 +38,7 @@ class Instance:
     unit_digest: str = ""
     image_id: str = ""
     version: str = ""
+    invocation: str = ""
     config: Mapping[str, str] = field(default_factory=dict)
     defaults: Mapping[str, str] = field(default_factory=dict)
     databases: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
@@ -43,6 +46,11 @@ class Instance:
     @property
     def answers(self) -> bool:
         return bool(self.config)
+
+    @property
+    def remembers(self) -> bool:
+        """Whether its engine keeps what it has made of a user's line when the line goes."""
+        return bool(self.version) and settings.parse_version(self.version) >= tombstones.SINCE
 
 
 @dataclass(frozen=True)
@@ -102,13 +110,34 @@ class Observed:
 
     def verifiers(self) -> dict[str, str]:
         """The verifiers in use; none when the userlist is missing or not readable as one."""
-        found = [file for path, file in self.files.items() if path.endswith("/userlist.txt")]
-        if not found:
-            return {}
         try:
-            return userlist.parse(found[0].content.decode(), name="userlist.txt")
-        except (InvalidError, UnicodeDecodeError):
+            entries = userlist.parse(self._userlist())
+        except InvalidError:
             return {}
+        gone = self.tombstones()
+        return {name: secret for name, secret in entries.items() if name not in gone}
+
+    def tombstones(self) -> dict[str, Tombstone]:
+        """What the userlist in use says of users who are gone."""
+        try:
+            return tombstones.read(self._userlist())
+        except InvalidError:
+            return {}
+
+    def running(self) -> frozenset[str]:
+        """The processes that run, by invocation."""
+        return frozenset(each.invocation for each in self.instances.values() if each.active and each.invocation)
+
+    def remembering(self) -> frozenset[str]:
+        """Those of them that keep what they have made of a user's line when the line goes."""
+        return self.running() & {each.invocation for each in self.instances.values() if each.remembers}
+
+    def _userlist(self) -> str:
+        found = [file.content for path, file in self.files.items() if path.endswith("/userlist.txt")]
+        try:
+            return found[0].decode() if found else ""
+        except UnicodeDecodeError:
+            return ""
 
 
 def admins_of(text: str) -> frozenset[str]:
@@ -118,9 +147,9 @@ def admins_of(text: str) -> frozenset[str]:
 
 
 def _parsed(text: str) -> ini.Ini:
-    """A file on a host may be anything; what the engine would not read either is nothing here."""
+    """A file on a host may be anything; what no engine would read is nothing here."""
     try:
-        return ini.parse(text)
+        return ini.parse(text, version=settings.NEWEST)
     except InvalidError:
         return ini.Ini()
 
@@ -217,6 +246,7 @@ def instances(
             unit_digest=unit_digest,
             image_id=image_id,
             version=next((row.get("version", "") for row in answer.get("VERSION", ())), "").removeprefix("PgBouncer "),
+            invocation=unit.get("InvocationID", ""),
             config={row["key"]: row["value"] for row in answer.get("CONFIG", ())},
             defaults={row["key"]: row.get("default", "") for row in answer.get("CONFIG", ())},
             databases={row["name"]: dict(row) for row in answer.get("DATABASES", ())},

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 
-from . import ini, settings, userlist
+from . import ini, settings, tombstones, userlist
 from .agent.config import CONFIG
-from .bundle import ANY_DATABASE, RELEASES, Bundle
+from .bundle import ANY_DATABASE, RELEASES, Bundle, lets_in_unasked
 from .files import File
 from .model import Pooler
 from .observed import Instance, Observed, admins_of
+from .tombstones import Tombstone
 from .units import AGENT, SOCKET
 
 
@@ -107,7 +108,7 @@ def plan(pooler: Pooler, bundle: Bundle, observed: Observed) -> Plan:
     together = bool(observed.instances) and (SOCKET in observed.files) != (SOCKET in unit_paths)
     left = observed.unfinished
     expel = tuple(sorted({*_stale_users(bundle, observed), *left.expel}))
-    named = _still_known(pooler, bundle, observed)
+    gone = tombstones.read(_userlist(bundle))
     reload, start, restart = [], [], []
     for console in pooler.consoles:
         instance = observed.instances.get(console)
@@ -123,7 +124,7 @@ def plan(pooler: Pooler, bundle: Bundle, observed: Observed) -> Plan:
             found = (*found, Change("what an earlier run has begun", Effect.RELOAD, "was not finished", console))
         if "*" not in databases and _any_database(instance):
             found = (*found, Change("databases", Effect.ROLLING_RESTART, "are no longer made as clients ask", console))
-        if named:
+        if named := _still_known(pooler, gone, instance):
             found = (*found, Change(f"user {named}", Effect.ROLLING_RESTART, "is forgotten by a restart only", console))
         if together:
             found = (*found, Change("who opens the port", Effect.DISRUPTIVE, "changes", console))
@@ -134,18 +135,16 @@ def plan(pooler: Pooler, bundle: Bundle, observed: Observed) -> Plan:
         elif effect >= Effect.RELOAD:
             reload.append(console)
     if expel:
-        # Who goes is out before the first instance is drained. A process with an entry `*` says so by the files it has
-        # read, and would say it no longer.
-        reload += [console for console in restart if not _any_database(observed.instances[console])]
+        # Who goes is out before the first instance is drained. A process that is to lose its entry `*` says by the
+        # files it has read that it has one, and would say it no longer.
+        reload += [n for n in restart if "*" in databases or not _any_database(observed.instances[n])]
     reconnect = tuple(
         sorted({*_stale_databases(databases, observed, _AT_LOGIN), *(set(left.reconnect) & set(databases))})
     )
     recycled = sorted({*reconnect, *_stale_databases(databases, observed, _RECYCLED)})
     changes += [Change(f"database {name}", Effect.RECYCLE, "gets new server connections") for name in recycled]
-    out = "is out at once, sessions included"
-    if pooler.auth_query:
-        out += "; after a restart auth_query lets him in, if PostgreSQL does"
-    changes += [Change(f"user {name}", Effect.RELOAD, out) for name in expel]
+    buried = {name for name, stone in gone.items() if stone.secret}
+    changes += [Change(f"user {name}", Effect.RELOAD, _out(pooler, name in buried)) for name in expel]
     remove = tuple(sorted(set(observed.instances) - set(pooler.consoles)))
     changes += [Change("the process", Effect.ROLLING_RESTART, "is more than wanted", console) for console in remove]
     changes += [Change(path, Effect.NONE, "is written") for path in _written(write, observed)]
@@ -175,6 +174,26 @@ def plan(pooler: Pooler, bundle: Bundle, observed: Observed) -> Plan:
         together=together,
         agent=bool(agent and bundle.agent),
         back=observed.draining,
+    )
+
+
+LOCKS_OUT = ((1, 25, 0), (1, 26, 0))
+"""From the first of these releases on, and before the second, a wrong password that comes before the right one keeps
+a user of the userlist out of PostgreSQL until the engine reads the userlist anew."""
+
+
+def warnings(pooler: Pooler, observed: Observed) -> tuple[str, ...]:
+    """What a person has to know of the engines that run, and no plan can mend."""
+    first, last = LOCKS_OUT
+    versions = {settings.parse_version(each.version) for each in observed.instances.values() if each.version}
+    if not any(user.listed for user in pooler.users):
+        return ()
+    return tuple(
+        f"PgBouncer {settings.spelled(version)} keeps a user of the userlist out of PostgreSQL when a wrong password "
+        "has come before the right one, until the configuration changes next; "
+        f"{settings.spelled(last)} does not, nor does any with auth_query"
+        for version in sorted(versions)
+        if first <= version < last
     )
 
 
@@ -226,19 +245,32 @@ def _stale_databases(
 
 def _stale_users(bundle: Bundle, observed: Observed) -> tuple[str, ...]:
     """Users of the userlist in force that are gone from it or have another verifier, and former admins."""
-    (text,) = (file.content.decode() for file in bundle.release_files if file.secret)
-    wanted = userlist.parse(text)
+    wanted = userlist.parse(_userlist(bundle))
     stale = {name for name, verifier in observed.verifiers().items() if wanted.get(name) != verifier}
     admins = {name for file in bundle.release_files if not file.secret for name in admins_of(file.content.decode())}
     return tuple(sorted(stale | (observed.admins() - admins)))
 
 
-def _still_known(pooler: Pooler, bundle: Bundle, observed: Observed) -> str:
-    """A user who left the userlist, where a rule lets him in without a password: the engine knows him until it ends."""
-    trusting = [set(rule.users) for rule in pooler.rules if rule.method in ("trust", "cert", "peer")]
+def _out(pooler: Pooler, buried: bool) -> str:
+    """What becomes of a user who goes, or whose password or seat changes."""
+    words = ["is out at once, sessions included"]
+    if buried:
+        words.append("a line that nobody can log in by stands for him as long as an instance runs that knew him")
+    if pooler.auth_query:
+        when = "after a restart and the next change" if buried else "after a restart"
+        words.append(f"{when} auth_query lets him in, if PostgreSQL does")
+    return "; ".join(words)
+
+
+def _still_known(pooler: Pooler, gone: Mapping[str, Tombstone], instance: Instance) -> str:
+    """A user who is gone, where a rule lets him in without a password: the engine knows his name until it ends."""
+    known = (name for name, stone in sorted(gone.items()) if instance.invocation in stone.knowing)
+    return next((name for name in known if lets_in_unasked(pooler, name)), "")
+
+
+def _userlist(bundle: Bundle) -> str:
     (text,) = (file.content.decode() for file in bundle.release_files if file.secret)
-    gone = sorted(set(observed.verifiers()) - set(userlist.parse(text)))
-    return next((name for name in gone for users in trusting if users & {"all", name}), "")
+    return text
 
 
 def _any_database(instance: Instance) -> bool:
@@ -247,7 +279,7 @@ def _any_database(instance: Instance) -> bool:
 
 
 def _without_hosts(databases: bytes) -> dict[str, dict[str, str]]:
-    entries = ini.parse(databases.decode()).databases
+    entries = ini.parse(databases.decode(), version=settings.NEWEST).databases
     return {name: {k: v for k, v in entry.items() if k not in ("host", "port")} for name, entry in entries.items()}
 
 

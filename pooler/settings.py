@@ -15,6 +15,7 @@ from .errors import InvalidError, Problem, nearest
 
 __all__ = [
     "ENGINE",
+    "NEWEST",
     "SECTIONS",
     "VULNERABILITIES",
     "Setting",
@@ -32,6 +33,9 @@ __all__ = [
 
 ENGINE: Version = (1, 24, 1)
 """The engine in our image; what is rendered or read is meant for it unless another version is named."""
+
+NEWEST: Version = (1, 26, 1)
+"""What this catalogue knows last; it reads every file that an older one reads."""
 
 _KNOWN = {section: tuple(sorted(name for at, name in SETTINGS if at == section)) for section in SECTIONS}
 _INTEGERS = {"integer", "port", "bytes", "milliseconds", "whole seconds", "octal"}

@@ -60,7 +60,8 @@ done
 section image
 podman image inspect --format '{{{{.Id}}}}' {image} 2>/dev/null || :
 section units
-systemctl show --property=Id,ActiveState,LoadState 'pgbouncer@*.service' 'pgbouncer@*.socket' pgbouncer-agent.service
+systemctl show --property=Id,ActiveState,LoadState,InvocationID \\
+  'pgbouncer@*.service' 'pgbouncer@*.socket' pgbouncer-agent.service
 section links
 for link in {CONTAINER.removesuffix(".container")}[0-9]*.container; do [ ! -e "$link" ] || echo "${{link##*/}}"; done
 section marks

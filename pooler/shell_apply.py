@@ -91,15 +91,15 @@ def apply(pooler: Pooler, plan: Plan, release: str, hosts: bytes | None) -> str:
         steps += [f"own {hashlib.sha256(hosts).hexdigest() if hosts is not None else ''}"]
     if AGENT in plan.delete:
         steps += ["systemctl stop pgbouncer-agent.service"]
+    later = [*(f"reconnect {name}" for name in plan.reconnect), *(f"expel {name}" for name in plan.expel)]
+    if later:
+        steps += [f"remember {shlex.join(later)}"]
     steps += [f"put {shlex.quote(file.path)}" for file in plan.write]
     if plan.delete:
         steps += [f"rm -f {' '.join(plan.delete)}"]
     if SOCKET in plan.delete:
         steps += [f"rm -f {_WANTS}/pgbouncer@*.socket"]
     steps += _units(pooler) if plan.units else []
-    later = [*(f"reconnect {name}" for name in plan.reconnect), *(f"expel {name}" for name in plan.expel)]
-    if later:
-        steps += [f"remember {shlex.join(later)}"]
     if plan.switch:
         steps += [f"switch {release}"]
     steps += [f"reload {console}" for console in plan.reload]
@@ -233,7 +233,8 @@ put() {{  # a file of the stream to its place, by one rename; what lies there al
   if [ -f "$1" ] && [ "$(stat -c '%a %u' "files$1")" = "$(stat -c '%a %u' "$1")" ] &&
     [ "$(sha256sum < "files$1")" = "$(sha256sum < "$1")" ]; then return 0; fi
   (umask 022; mkdir -p "${{1%/*}}")
-  cp -p "files$1" "$1.new" && sync "$1.new" && mv -T "$1.new" "$1"
+  # The engine tells another userlist by its inode, size and time: the last two may be the same as before.
+  cp -p "files$1" "$1.new" && touch "$1.new" && sync "$1.new" && mv -T "$1.new" "$1"
 }}
 switch() {{
   [ "$(readlink {CURRENT})" != "releases/$1" ] || return 0

@@ -20,16 +20,36 @@ _SPACE = " \t\n\v\f\r"
 _QUOTED = re.compile(r'"((?:[^"]|"")*+)"')
 
 
-def render(entries: Mapping[str, str]) -> str:
-    """The file for `name: secret` (verifier or password), sorted by name. Raises InvalidError, never with a secret."""
+def render(entries: Mapping[str, str], notes: Mapping[str, str] | None = None) -> str:
+    """The file for `name: secret` (verifier or password), sorted by name. Raises InvalidError, never with a secret.
+
+    `notes` is text of one line by name; it stands behind the secret, where the engine reads nothing.
+    """
     problems = [problem for name, secret in entries.items() for problem in _problems(f"user {name!r}", name, secret)]
     if problems:
         raise InvalidError(problems)
-    return "".join(f'"{_escaped(name)}" "{_escaped(secret)}"\n' for name, secret in sorted(entries.items()))
+    behind = {name: f" {note}" for name, note in (notes or {}).items()}
+    return "".join(
+        f"{quoted(name)} {quoted(secret)}{behind.get(name, '')}\n" for name, secret in sorted(entries.items())
+    )
+
+
+def quoted(text: str) -> str:
+    """A name or a secret as the file has it."""
+    return f'"{_escaped(text)}"'
 
 
 def parse(text: str, *, name: str = "userlist.txt") -> dict[str, str]:
     """`name: secret` as the engine reads them; the last line of a user counts. Raises InvalidError with `name:line`."""
+    return {user: secret for user, (secret, _note) in _lines(text, name).items()}
+
+
+def notes(text: str, *, name: str = "userlist.txt") -> dict[str, str]:
+    """What stands behind the secrets, by user; only where something does. Raises InvalidError as `parse` does."""
+    return {user: note for user, (_secret, note) in _lines(text, name).items() if note}
+
+
+def _lines(text: str, name: str) -> dict[str, tuple[str, str]]:
     entries = {}
     problems = []
     at = 0
@@ -43,12 +63,12 @@ def parse(text: str, *, name: str = "userlist.txt") -> dict[str, str]:
         end = len(text) if end < 0 else end
         if text[at] != ";":
             try:
-                user, secret = _entry(text[at:end])
+                user, secret, note = _entry(text[at:end])
             except _UnreadableError as unreadable:
                 problems.append(Problem(f"{name}:{number}", unreadable.what, unreadable.remedy))
             else:
                 problems += _problems(f"{name}:{number}", user, secret)
-                entries[user] = secret
+                entries[user] = secret, note
         at = end
     if problems:
         raise InvalidError(problems)
@@ -62,8 +82,8 @@ class _UnreadableError(Exception):
         self.remedy = remedy
 
 
-def _entry(line: str) -> tuple[str, str]:
-    """The two quoted texts of a line; the engine takes no notice of what stands between and behind them."""
+def _entry(line: str) -> tuple[str, str, str]:
+    """The two quoted texts of a line, and what stands behind them, of which the engine takes no notice."""
     if line.startswith("#"):
         raise _UnreadableError("the engine reads no further than a line with #", "comments start with ;")
     name = _QUOTED.match(line)
@@ -74,7 +94,7 @@ def _entry(line: str) -> tuple[str, str]:
     secret = _QUOTED.match(line, start) if start >= 0 else None
     if secret is None:
         raise _UnreadableError("no secret in double quotes behind the name", 'expected "name" "secret" on one line')
-    return name[1].replace('""', '"'), secret[1].replace('""', '"')
+    return name[1].replace('""', '"'), secret[1].replace('""', '"'), line[secret.end() :].strip(_SPACE)
 
 
 def _problems(place: str, name: str, secret: str) -> list[Problem]:

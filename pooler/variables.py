@@ -15,8 +15,6 @@ from .hba import parse as parse_hba
 from .model import AUTH_DATABASE, Agent, AuthQuery, Database, Dispatch, Pooler, User, Version
 from .server import Server
 
-NEWEST: Version = (1, 26, 1)
-
 NAME_BYTES = 63
 """PostgreSQL's NAMEDATALEN - 1: the longest role or database name it keeps whole."""
 
@@ -63,7 +61,7 @@ def read(variables: Mapping[str, Any]) -> Pooler:
 def listed_users(entries: Sequence[Mapping[str, Any]]) -> tuple[User, ...]:
     """The users of a userlist alone: each with a name and a password or verifier. Raises InvalidError."""
     reader = _Reader({"users": entries})
-    users = reader.users(NEWEST)
+    users = reader.users(settings.NEWEST)
     reader.problems += [
         Problem(f"users[{i}]", "has neither a password nor a verifier") for i, u in enumerate(users) if not u.listed
     ]

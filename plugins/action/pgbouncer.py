@@ -71,8 +71,11 @@ class ActionModule(PoolerAction):
         wanted = bundle.build(pooler, _facts(pooler, before))
         todo = plan.plan(pooler, wanted, before)
         shown: dict[str, Any] = {}
+        warnings = [f"{host.name}: {text}" for text in plan.warnings(pooler, before)]
         if before.leader_trouble:
-            shown["warnings"] = [f"{host.name}: the last known leader stays: {before.leader_trouble}"]
+            warnings.append(f"{host.name}: the last known leader stays: {before.leader_trouble}")
+        if warnings:
+            shown["warnings"] = warnings
         if self.diff:
             shown["diff"] = diff.files(before, wanted, todo)
         if not todo.changes or self.check:
@@ -250,6 +253,10 @@ def _facts(pooler: Pooler, before: Observed) -> bundle.Facts:
         client_leaf=before.client_leaf or f"{directory}/client/current",
         verifiers=before.verifiers(),
         users=before.users(),
+        release=before.release,
+        tombstones=before.tombstones(),
+        running=before.running(),
+        remembering=before.remembering(),
     )
 
 

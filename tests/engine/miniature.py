@@ -82,6 +82,7 @@ class Miniature:
         self.root = root
         self.socket = socket
         self.instances: dict[int, Instance] = {}
+        self.unfinished = observed.Unfinished()
         self._running = contextlib.ExitStack()
         self._stops: dict[int, contextlib.ExitStack] = {}
 
@@ -91,6 +92,7 @@ class Miniature:
         for path in (RELEASES, f"{CONFIGURATION}/databases", RUNTIME, "/etc/containers", "/etc/systemd"):
             shutil.rmtree(self.path(path), ignore_errors=True)
         self.path(CURRENT).unlink(missing_ok=True)
+        self.unfinished = observed.Unfinished()
         self.path(RUNTIME).mkdir(parents=True)
 
     def path(self, name: str) -> Path:
@@ -150,17 +152,23 @@ class Miniature:
 
     def steps(self, todo: Plan, made: Bundle) -> list[Callable[[], None]]:
         """What can come to an end in between: each file, the switch, each instance."""
-        steps: list[Callable[[], None]] = [partial(self.write, [file]) for file in todo.write]
+        steps: list[Callable[[], None]] = [partial(self.remember, todo.expel, todo.reconnect)]
+        steps += [partial(self.write, [file]) for file in todo.write]
         steps += [partial(self.path(path).unlink) for path in todo.delete]
         steps += [partial(self.switch, made.release)] * todo.switch
         steps += [partial(self.reload, console) for console in todo.reload]
         for console in todo.reload:
             steps += [partial(self.reconnect, console, name) for name in todo.reconnect]
             steps += [partial(self.expel, console, name) for name in todo.expel]
+        steps.append(partial(self.remember, (), ()))
         steps += [partial(self.start, made.unit_digest, console) for console in todo.start]
         steps += [partial(self.restart, made.unit_digest, console) for console in todo.restart]
         steps += [partial(self.stop, console) for console in todo.remove]
         return steps
+
+    def remember(self, expel: tuple[str, ...], reconnect: tuple[str, ...]) -> None:
+        """What the next run finishes should this one come to its end."""
+        self.unfinished = observed.Unfinished(expel, reconnect)
 
     def reconnect(self, console: int, database: str) -> None:
         self.instances[console].ask(f'RECONNECT "{database}"')
@@ -198,10 +206,14 @@ class Miniature:
                 for name, path in files.items()
             },
             image_id=IMAGE,
+            unfinished=self.unfinished,
             instances=observed.instances(
                 {
-                    f"pgbouncer@{console}.{kind}": {"ActiveState": "active"}
-                    for console in self.instances
+                    f"pgbouncer@{console}.{kind}": {
+                        "ActiveState": "active",
+                        "InvocationID": f"{instance.process.pid:032x}",
+                    }
+                    for console, instance in self.instances.items()
                     for kind in ("service", *(("socket",) if pooler.dispatch == "socket" else ()))
                 },
                 {f"pgbouncer-{console}": (IMAGE, instance.unit_digest) for console, instance in self.instances.items()},
@@ -270,7 +282,16 @@ def planned(host: Miniature, new: Pooler, facts: Facts) -> tuple[Bundle, Observe
     """The host is read, and the way to its new state planned."""
     made = bundle.build(new, facts)
     seen = host.observed(new, made)
-    made = bundle.build(new, replace(facts, verifiers=seen.verifiers(), users=seen.users()))
+    known = replace(
+        facts,
+        verifiers=seen.verifiers(),
+        users=seen.users(),
+        release=seen.release,
+        tombstones=seen.tombstones(),
+        running=seen.running(),
+        remembering=seen.remembering(),
+    )
+    made = bundle.build(new, known)
     return made, host.observed(new, made), plan(new, made, host.observed(new, made))
 
 

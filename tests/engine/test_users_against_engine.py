@@ -15,8 +15,8 @@ import pytest
 from psycopg import pq
 from psycopg.pq.abc import PGconn
 
-from pooler import bundle, scram, variables
-from pooler.bundle import RUNTIME, Facts
+from pooler import bundle, plan, scram, tombstones, userlist, variables
+from pooler.bundle import CURRENT, RUNTIME, Facts
 from pooler.model import Pooler
 from pooler.plan import Effect, Plan
 from pooler.server import Server
@@ -33,6 +33,11 @@ BY_PASSWORD = ["local all all scram-sha-256"]
 TRUSTING = ["local all all trust"]
 FACTS = Facts(Server(SOCKET), f"{TLS}/server/01", f"{TLS}/client/01")
 CONSOLE = 50001
+REMEMBERS = trial.version() >= tombstones.SINCE
+"""Whether the engine goes on to let in whom it no longer reads of."""
+
+LOCKS_OUT = plan.LOCKS_OUT[0] <= trial.version() < plan.LOCKS_OUT[1]
+"""Whether a wrong password before the right one keeps a user out of PostgreSQL until the userlist is read anew."""
 
 
 @dataclass
@@ -48,8 +53,8 @@ class Tier:
     def instance(self) -> Instance:
         return self.host.instances[CONSOLE]
 
-    def starts(self, **variables: object) -> None:
-        self.host.fresh(bundle.build(inventory(**variables), FACTS), CONSOLE)
+    def starts(self, *consoles: int, **variables: object) -> None:
+        self.host.fresh(bundle.build(inventory(**variables), FACTS), *(consoles or (CONSOLE,)))
 
     def becomes(self, facts: Facts = FACTS, **variables: object) -> Plan:
         """A plan is made and carried out."""
@@ -75,23 +80,27 @@ class Tier:
         self.owner.execute(f"ALTER ROLE {role} LOGIN PASSWORD '{self.verifiers[role]}'".encode())
         return old
 
-    def enter(self, user: str, database: str = "app", password: str | None = None) -> Session:
+    def enter(self, user: str, database: str = "app", password: str | None = None, console: int = CONSOLE) -> Session:
         return psycopg.connect(
-            self.address(user, database, self.passwords[user] if password is None else password),
+            self.address(user, database, self.passwords[user] if password is None else password, console),
             autocommit=True,
             prepare_threshold=None,
         )
 
-    def lets_in(self, user: str, database: str = "app", password: str | None = None) -> bool:
+    def lets_in(self, user: str, database: str = "app", password: str | None = None, console: int = CONSOLE) -> bool:
         """Whether a user can log in and do something."""
         try:
-            with self.enter(user, database, password) as session:
+            with self.enter(user, database, password, console) as session:
                 return alive(session)
         except psycopg.OperationalError:
             return False
 
-    def address(self, user: str, database: str, password: str) -> str:
-        place = self.host.path(f"{RUNTIME}/{CONSOLE}")
+    def listed(self) -> set[str]:
+        """The names in the userlist in force."""
+        return set(userlist.parse(self.host.path(f"{CURRENT}/userlist.txt").read_text()))
+
+    def address(self, user: str, database: str, password: str, console: int = CONSOLE) -> str:
+        place = self.host.path(f"{RUNTIME}/{console}")
         return f"host={place} port=6432 user={user} dbname={database} password={password} connect_timeout=10"
 
     def states(self, user: str) -> list[str | None]:
@@ -159,7 +168,7 @@ def test_session_of_removed_user_outlives_reload_and_reconnect(tier: Tier) -> No
     tier.reloads(users=tier.users("bob"))
     tier.instance.ask("RECONNECT")
 
-    assert not tier.lets_in("alice")
+    assert tier.lets_in("alice") == REMEMBERS
     assert alive(session)
     assert not set(server) & set(tier.servers())
 
@@ -191,6 +200,78 @@ def test_removed_user_is_in_again_when_listed_again(tier: Tier) -> None:
     assert tier.lets_in("alice")
 
 
+def test_run_that_came_to_an_end_anywhere_is_finished_by_the_next_one(tier: Tier) -> None:
+    wanted: Variables = {"users": tier.users("bob"), "databases": [DATABASE | {"timezone": "Asia/Tokyo"}]}
+    number, done = 0, False
+    while not done:
+        tier.starts(users=tier.users("alice", "bob"))
+        alice, bob = tier.enter("alice"), tier.enter("bob")
+        assert alive(alice)
+        assert alive(bob)
+        made, _, todo = planned(tier.host, inventory(**wanted), FACTS)
+        done = number == len(tier.host.steps(todo, made))
+        tier.host.apply(todo, made, upto=number)
+
+        tier.becomes(**wanted)
+
+        assert not alive(alice), number
+        assert not tier.lets_in("alice"), number
+        assert alive(bob), number
+        assert tier.enter("bob").execute("SHOW TimeZone").fetchone() == ("Asia/Tokyo",), number
+        assert tier.becomes(**wanted) == Plan(), number
+        number += 1
+    assert number > 4
+
+
+def test_removed_user_stays_out_through_restarts_and_leaves_nothing_behind(tier: Tier) -> None:
+    """An engine from 1.25 on is told so by a line that stays as long as a process runs that knew the user."""
+    tier.starts(users=tier.users("alice", "bob"))
+    assert tier.lets_in("alice")
+
+    todo = tier.becomes(users=tier.users("bob"))
+
+    assert any("stands for him" in change.why for change in todo.changes) == REMEMBERS
+    assert tier.becomes(users=tier.users("bob")) == Plan()
+    assert ("alice" in tier.listed()) == REMEMBERS
+    assert not tier.lets_in("alice")
+
+    tier.becomes(users=tier.users("bob"), settings={"default_pool_size": 7})
+
+    assert ("alice" in tier.listed()) == REMEMBERS
+    assert not tier.lets_in("alice")
+
+    tier.becomes(users=tier.users("bob"), settings={"pkt_buf": 8192})
+
+    assert tier.becomes(users=tier.users("bob"), settings={"pkt_buf": 8192}) == Plan()
+    assert not tier.lets_in("alice")
+
+    tier.becomes(users=tier.users("bob"))
+
+    assert tier.listed() == {"bob"}
+    assert not tier.lets_in("alice")
+    assert tier.lets_in("bob")
+
+
+def test_every_process_that_knew_a_user_is_waited_for(tier: Tier) -> None:
+    two = CONSOLE, CONSOLE + 1
+    tier.starts(*two, users=tier.users("alice", "bob"), instances=2)
+    for console in two:
+        assert tier.lets_in("alice", console=console)
+    tier.becomes(users=tier.users("bob"), instances=2)
+    tier.host.restart(tier.instance.unit_digest, CONSOLE)
+
+    tier.becomes(users=tier.users("bob"), instances=2, settings={"default_pool_size": 7})
+
+    assert ("alice" in tier.listed()) == REMEMBERS
+    assert not any(tier.lets_in("alice", console=console) for console in two)
+
+    tier.host.restart(tier.instance.unit_digest, two[1])
+    tier.becomes(users=tier.users("bob"), instances=2)
+
+    assert tier.listed() == {"bob"}
+    assert not any(tier.lets_in("alice", console=console) for console in two)
+
+
 def test_changed_password_is_in_force_at_once_and_sessions_of_the_old_one_end(tier: Tier) -> None:
     tier.starts(users=tier.users("alice", "bob"))
     alice, bob = tier.enter("alice"), tier.enter("bob")
@@ -200,16 +281,38 @@ def test_changed_password_is_in_force_at_once_and_sessions_of_the_old_one_end(ti
 
     tier.becomes(users=tier.users("alice", "bob"))
 
+    assert tier.lets_in("alice")
     assert not tier.lets_in("alice", password=old)
     assert tier.lets_in("alice")
     assert not alive(alice)
     assert alive(bob)
 
 
+def test_old_password_tried_first_locks_nobody_out(tier: Tier) -> None:
+    tier.starts(users=tier.users("alice", "bob"))
+    assert tier.lets_in("alice")
+    old = tier.rotate("alice")
+
+    tier.becomes(users=tier.users("alice", "bob"))
+    tier.instance.ask("RECONNECT")
+
+    assert not tier.lets_in("alice", password=old)
+    assert tier.lets_in("alice") != LOCKS_OUT
+
+
 def test_wrong_password_first_locks_nobody_out(tier: Tier) -> None:
     tier.starts(users=tier.users("alice"))
 
     assert not tier.lets_in("alice", password="wrong")
+
+    assert tier.lets_in("alice") != LOCKS_OUT
+
+
+def test_next_change_lets_in_whom_a_wrong_password_has_locked_out(tier: Tier) -> None:
+    tier.starts(users=tier.users("alice"))
+    assert not tier.lets_in("alice", password="wrong")
+
+    tier.becomes(users=tier.users("alice"), settings={"default_pool_size": 7})
 
     assert tier.lets_in("alice")
 
@@ -224,6 +327,40 @@ def test_removed_user_stays_out_where_a_rule_asks_for_no_password(tier: Tier) ->
 
     assert not tier.lets_in("alice", "shared")
     assert tier.lets_in("bob", "shared")
+
+
+def test_user_removed_earlier_stays_out_when_a_rule_begins_to_trust(tier: Tier) -> None:
+    forced: Variables = {"name": "shared", "dbname": "postgres", "user": "svc", "password": tier.passwords["svc"]}
+    tier.starts(users=tier.users("alice", "bob"), databases=[forced], hba=BY_PASSWORD)
+    tier.becomes(users=tier.users("bob"), databases=[forced], hba=BY_PASSWORD)
+
+    tier.becomes(users=tier.users("bob"), databases=[forced], hba=TRUSTING)
+
+    assert not tier.lets_in("alice", "shared")
+    assert tier.lets_in("bob", "shared")
+    assert tier.becomes(users=tier.users("bob"), databases=[forced], hba=TRUSTING) == Plan()
+
+
+def test_rule_that_trusts_another_user_restarts_nothing(tier: Tier) -> None:
+    tier.starts(users=tier.users("alice", "bob"), hba=BY_PASSWORD)
+
+    todo = tier.becomes(users=tier.users("bob"), hba=["local all bob trust", *BY_PASSWORD])
+
+    assert todo.restart == ()
+    assert not tier.lets_in("alice")
+
+
+def test_removed_user_who_had_settings_stays_out_when_a_rule_begins_to_trust(tier: Tier) -> None:
+    forced: Variables = {"name": "shared", "dbname": "postgres", "user": "svc", "password": tier.passwords["svc"]}
+    alice, bob = tier.users("alice", "bob")
+    tier.starts(users=[alice | {"pool_mode": "session"}, bob], databases=[forced], hba=BY_PASSWORD)
+    tier.becomes(users=[bob], databases=[forced], hba=BY_PASSWORD)
+
+    tier.becomes(users=tier.users("bob"), databases=[forced], hba=TRUSTING)
+
+    assert not tier.lets_in("alice", "shared")
+    assert tier.lets_in("bob", "shared")
+    assert tier.becomes(users=tier.users("bob"), databases=[forced], hba=TRUSTING) == Plan()
 
 
 def test_user_who_leaves_the_userlist_stays_out_also_where_auth_query_would_let_him_in(tier: Tier) -> None:

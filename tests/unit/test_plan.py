@@ -11,7 +11,7 @@ import pytest
 from pooler import bundle, diff, ini, scram, settings, userlist, variables
 from pooler.bundle import Bundle, Facts
 from pooler.model import AUTH_DATABASE, Pooler
-from pooler.observed import Agent, FoundFile, Instance, Observed
+from pooler.observed import Agent, FoundFile, Instance, Observed, Unfinished
 from pooler.plan import Effect, Plan, plan, removal
 from pooler.server import Server
 
@@ -245,9 +245,12 @@ def test_server_connections_made_with_an_old_password_are_replaced() -> None:
     assert (todo.effect, todo.reconnect) == (Effect.RECYCLE, ("app",))
 
 
-def test_who_leaves_the_userlist_is_forgotten_by_a_restart_where_a_rule_asks_for_no_password() -> None:
-    before = pooler(users=[{"name": "a", "password": "x"}], hba=["local all all trust"])
-    assert changed(before, pooler(hba=["local all all trust"])).effect == Effect.ROLLING_RESTART
+def test_an_unfinished_run_is_finished_though_nothing_differs() -> None:
+    wanted = pooler(users=[{"name": "b", "password": "x"}])
+    made = bundle.build(wanted, FACTS)
+    left = Unfinished(expel=("a",), reconnect=("app", "dropped"))
+    todo = plan(wanted, made, replace(converged(wanted, made), unfinished=left))
+    assert (todo.reload, todo.expel, todo.reconnect) == ((50001, 50002), ("a",), ("app",))
 
 
 def test_who_goes_is_out_before_the_first_instance_is_drained() -> None:
