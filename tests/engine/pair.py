@@ -16,6 +16,7 @@ import signal
 import socket
 import ssl
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -85,6 +86,9 @@ server_tls_sslmode = verify-full
 server_tls_ca_file = /etc/pgbouncer/leaf/ca.crt
 server_tls_cert_file = /etc/pgbouncer/leaf/tls.crt
 server_tls_key_file = /etc/pgbouncer/leaf/tls.key
+log_connections = 0
+log_disconnections = 0
+log_stats = 0
 ignore_startup_parameters = options,extra_float_digits
 
 [databases]
@@ -318,8 +322,8 @@ class Pair:
         first.sql("CREATE ROLE app LOGIN")
         first.sql("GRANT CREATE ON SCHEMA public TO app")
         second.run(
-            f"{_POSTGRESQL}/pg_basebackup --host=127.0.0.11 --username=postgres --pgdata=/mnt/data --write-recovery-conf"
-            " --checkpoint=fast --no-sync"
+            f"{_POSTGRESQL}/pg_basebackup --host=127.0.0.11 --username=postgres --pgdata=/mnt/data"
+            " --write-recovery-conf --checkpoint=fast --no-sync"
         )
         with (second.place / "data/postgresql.conf").open("a") as file:
             file.write("listen_addresses = '127.0.0.12'\n")
@@ -443,11 +447,12 @@ class Pair:
         self._running.close()
 
 
-def pair(place: Path) -> Pair:
+def pair() -> Pair:
     """Nothing runs in it yet but the stand-in. To be used as a context."""
     running = contextlib.ExitStack()
     try:
-        return Pair(place, running)
+        # Not below a directory of root's own: the consoles let in only the engine's user.
+        return Pair(Path(running.enter_context(tempfile.TemporaryDirectory(prefix="pair-"))), running)
     except BaseException:
         running.close()
         raise

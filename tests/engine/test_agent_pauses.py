@@ -1,0 +1,188 @@
+"""Pauses of others, hosts with several kinds of databases, and replicas: a real agent tells them apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from pooler.agent.config import Target
+from tests.engine.pair import ADDRESSES, Entries, Pair, pair
+
+WHERE = "SELECT host(inet_server_addr()), pg_is_in_recovery()"
+MIXED: Entries = {
+    "app": {"dbname": "postgres"},
+    "pgbouncer_agent": {"dbname": "postgres", "pool_size": "1"},
+    "pgbouncer_agent_replica": {"dbname": "postgres", "pool_size": "1"},
+    "reading": {"dbname": "postgres", "load_balance_hosts": "round-robin"},
+    "fixed": {"dbname": "postgres", "host": ADDRESSES[1]},
+}
+TARGETS: dict[str, Target] = {
+    "app": "leader",
+    "pgbouncer_agent": "leader",
+    "pgbouncer_agent_replica": "replica",
+    "reading": "replica",
+}
+
+
+@pytest.fixture
+def two() -> Iterator[Pair]:
+    with pair() as made:
+        made.start_databases()
+        yield made
+
+
+def paused(two: Pair, console: int = 50001) -> set[str]:
+    """Databases that are paused, `*` for everything."""
+    found = {row["name"] for row in two.console("SHOW DATABASES", console) if row["paused"]}
+    state = {row["key"]: row["value"] for row in two.console("SHOW STATE", console)}
+    return found | ({"*"} if state["paused"] == "yes" else set())
+
+
+def test_what_operators_have_paused_is_paused_again_after_a_restart_and_stays(two: Pair) -> None:
+    two.start_instances(50001, 50002)
+    two.record("paused").write_text("*\n")
+    agent = two.start_agent()
+    while not (paused(two) and paused(two, 50002)):
+        pass
+    assert agent.until_ready(ready=False)["reason"] == "paused by an operator"
+    two.instances[50001].kill()
+    two.start_instance(50001)
+    while not paused(two):
+        pass
+    # A pause of its own comes and goes, that of the operator stays.
+    first = two.databases[0]
+    first.crash()
+    agent.process.hears("PAUSE")
+    first.start()
+    agent.process.hears("RESUME")
+    assert paused(two) == paused(two, 50002) == {"*"}
+    two.record("paused").unlink()
+    for console in two.instances:
+        two.console("RESUME", console)
+    agent.until_ready()
+    assert paused(two) == set()
+
+
+def test_a_single_database_that_operators_have_paused_stays_paused(two: Pair) -> None:
+    two.start_instances(50001)
+    two.record("paused").write_text("app\n")
+    agent = two.start_agent()
+    while paused(two) != {"app"}:
+        pass
+    first = two.databases[0]
+    first.crash()
+    agent.process.hears("PAUSE")
+    assert paused(two) == {"app", "*"}
+    first.start()
+    agent.process.hears("RESUME")
+    assert paused(two) == {"app"}
+
+
+def test_a_pause_that_a_person_has_typed_is_left_alone_and_told(two: Pair) -> None:
+    two.start_instances(50001)
+    agent = two.start_agent()
+    agent.until_ready()
+    two.console("PAUSE app")
+    agent.until("paused_by_hand", {"50001": ["app"]})
+    assert agent.until_ready(ready=False)["instances"]["50001"]["reason"] == "paused by hand: app"
+    first = two.databases[0]
+    first.crash()
+    agent.process.hears("PAUSE")
+    first.start()
+    agent.process.hears("RESUME")
+    assert paused(two) == {"app"}
+    two.console("RESUME app")
+    agent.until_ready()
+
+
+def test_only_databases_that_follow_the_leader_wait_for_one(two: Pair) -> None:
+    two.start_instances(50001, entries=MIXED)
+    agent = two.start_agent(targets=TARGETS)
+    agent.until_ready()
+    agent.until_ready("/ready/replica")
+    first, second = two.databases
+    with two.client(dbname="fixed") as fixed, two.client(dbname="reading") as reading:
+        assert reading.execute(WHERE).fetchone() == (ADDRESSES[1], True)
+        first.crash()
+        agent.process.hears("PAUSE")
+        assert paused(two) == {"app", "pgbouncer_agent"}
+        assert fixed.execute(WHERE).fetchone() == (ADDRESSES[1], True)
+        assert reading.execute(WHERE).fetchone() == (ADDRESSES[1], True)
+        assert agent.ask("/ready")[0] == 503
+        second.promote()
+        two.patroni.leader, two.patroni.replicas = second.server, {}
+        agent.process.hears("RESUME")
+        assert paused(two) == set()
+    # No replica is left: the leader serves them.
+    while two.hosts()["reading"]["host"] != ADDRESSES[1]:
+        pass
+    assert two.hosts()["fixed"]["host"] == ADDRESSES[1]
+
+
+def test_a_replica_that_dies_is_replaced_by_the_leader_and_comes_back(two: Pair) -> None:
+    two.start_instances(50001, entries=MIXED)
+    agent = two.start_agent(targets=TARGETS)
+    second = two.databases[1]
+    agent.until_ready("/ready/replica")
+    assert two.hosts()["reading"] == {
+        "dbname": "postgres",
+        "host": ADDRESSES[1],
+        "port": "5432",
+        "load_balance_hosts": "round-robin",
+    }
+    second.crash()
+    agent.process.hears("hosts file")
+    with two.client(dbname="reading") as reading:
+        assert reading.execute(WHERE).fetchone() == (ADDRESSES[0], False)
+        assert agent.until_ready("/ready/replica", ready=False)["reason"]
+        assert agent.until_ready()["ready"]
+        second.start()
+        agent.process.hears("hosts file")
+        assert reading.execute(WHERE).fetchone() == (ADDRESSES[1], True)
+
+
+@pytest.mark.parametrize(
+    "more", [{"lag": 10**9}, {"lag": "unknown"}, {"tags": {"noloadbalance": True}}, {"state": "starting"}]
+)
+def test_a_replica_that_is_not_fit_does_not_serve(two: Pair, more: dict[str, object]) -> None:
+    two.patroni.replicas = {two.databases[1].server: more}
+    two.start_instances(50001, entries=MIXED)
+    agent = two.start_agent(targets=TARGETS)
+    agent.until_ready()
+    assert {two.hosts()[name]["host"] for name in TARGETS} == {ADDRESSES[0]}
+    two.patroni.replicas = {two.databases[1].server: {}}
+    agent.process.hears("hosts file")
+    assert two.hosts()["reading"]["host"] == ADDRESSES[1]
+
+
+def test_without_fallback_replicas_that_are_gone_are_waited_for(two: Pair) -> None:
+    two.start_instances(50001, entries=MIXED)
+    agent = two.start_agent(targets=TARGETS, replica_fallback=False)
+    agent.until_ready("/ready/replica")
+    two.databases[1].crash()
+    agent.until("replicas", [])
+    agent.until_ready("/ready/replica", ready=False)
+    assert two.hosts()["reading"]["host"] == ADDRESSES[1]
+
+
+def test_a_drained_host_says_so(two: Pair) -> None:
+    two.start_instances(50001)
+    agent = two.start_agent()
+    agent.until_ready()
+    two.record("draining").touch()
+    assert agent.ask("/ready")[1]["reason"] == "the host is drained"
+    assert agent.status()["draining"] is True
+    two.record("draining").unlink()
+    agent.until_ready()
+
+
+def test_an_agent_without_targets_points_nothing_and_tells_how_its_pool_is(two: Pair) -> None:
+    two.start_instances(50001)
+    before = two.hosts()
+    agent = two.start_agent(targets={})
+    assert agent.until_ready()["leader"] is None
+    two.write_hosts({name: {**entry, "host": ADDRESSES[1]} for name, entry in before.items()})
+    two.console("RELOAD")
+    assert "takes no writes" in agent.until_ready(ready=False)["instances"]["50001"]["reason"]
+    assert agent.process.silent_on("hosts file")
