@@ -111,7 +111,7 @@ def _instance_changes(console: int, observed: Observed) -> Iterator[Change]:
         yield Change("the console", Effect.ROLLING_RESTART, "does not answer", console)
         return
     try:
-        wanted = ini.parse(text.content.decode())
+        wanted = ini.parse(text.content.decode(), version=settings.NEWEST)
     except (InvalidError, UnicodeDecodeError):
         yield Change(f"{console}.ini", Effect.RELOAD, "is not what the engine can read", console)
         return

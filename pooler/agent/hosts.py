@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from .. import ini
+from .. import ini, settings
 from ..errors import InvalidError, PoolerError
 from ..server import Server
 from .config import HOSTS_DIRECTORY
@@ -22,7 +22,7 @@ LOCK_SECONDS = 30.0
 _RETRY = 0.02
 
 # Names in quotes are read and written as the engines do that know them; a file without them is the same for all.
-_VERSION = ini.QUOTED_NAMES
+_VERSION = settings.NEWEST
 
 Pointers = Mapping[str, Server]
 """Entries of [databases] and where each is to point."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from pooler import scram, settings
+from pooler import ini, scram, settings
 from pooler.bundle import Facts
 from pooler.server import Server
 from pooler.variables import OWNED
@@ -20,8 +20,9 @@ Entry = dict[str, Any]
 
 SECRETS = tuple(secrets.token_hex(8) for _ in range(2))
 VERIFIERS = tuple(scram.verifier(secrets.token_hex(8)) for _ in range(2))
-DATABASES = ("app", "shop", "app.v-2", "*")
-USERS = ("alice", "bob", "app", "pgbouncer", "asker")
+_IN_QUOTES = ("the app",) if trial.version() >= ini.QUOTED_NAMES else ()
+DATABASES = ("app", "shop", "app.v-2", "*", *_IN_QUOTES)
+USERS = ("alice", "bob", "app", "pgbouncer", "asker", *_IN_QUOTES)
 TRUSTED = "bob"
 LEADERS = (Server("10.0.0.1"), Server("db2.example", 5433))
 PLAIN: Variables = {
