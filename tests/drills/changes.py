@@ -130,15 +130,20 @@ _NEW = (Stream.LOGINS, Stream.KNOCKS)
 
 
 def run(short: bool) -> list[Figure]:
-    figures: list[Figure] = []
     with booted(_SMALL_LAB if short else LAB, {}) as fleet:
         if not short:
             _make_images(fleet)
-        for dispatch in ("socket",) if short else ("socket", "engine"):
-            base = {**_BASE, "pgbouncer_dispatch": dispatch}
-            for row in _SHORT if short else _ROWS[dispatch]:
-                outcomes = [_run(fleet, row, base, number, short) for number in range(1 if short else ROUNDS)]
-                figures += _figures(f"{row.what} ({dispatch})", row, outcomes)
+        return measure(fleet, short)
+
+
+def measure(fleet: Fleet, short: bool) -> list[Figure]:
+    """On a fleet that is there already; it is left otherwise than it was."""
+    figures: list[Figure] = []
+    for dispatch in ("socket",) if short else ("socket", "engine"):
+        base = {**_BASE, "pgbouncer_dispatch": dispatch}
+        for row in _SHORT if short else _ROWS[dispatch]:
+            outcomes = [_run(fleet, row, base, number, short) for number in range(1 if short else ROUNDS)]
+            figures += _figures(f"{row.what} ({dispatch})", row, outcomes)
     return figures
 
 

@@ -42,6 +42,7 @@ VARIABLES: Mapping[str, Any] = {
         {"name": "app", "pool_size": 20},
         {"name": f"app{READING}", "dbname": "app", "pool_size": 20, "target": "replica"},
     ],
+    "pgbouncer_agent": {"enabled": True},
     "pgbouncer_settings": {"log_connections": 0, "log_disconnections": 0},
     "postgresql_databases": [{"name": name, "owner": "app"} for name in DATABASES.values()],
     "spilo_ttl": TTL,
