@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import subprocess
 import tarfile
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.pgfleet.pooler.plugins.plugin_utils import host as host_room
 from ansible_collections.pgfleet.pooler.plugins.plugin_utils.host import Host, HostError
 from ansible_collections.pgfleet.pooler.pooler.files import File
 
@@ -58,6 +61,47 @@ def test_a_stream_that_was_cut_off_changes_nothing() -> None:
         ["tar", "-xzf", "-", "-C", "/dev/shm"], input=streams[0][:-10], capture_output=True, check=False
     )
     assert cut.returncode != 0
+
+
+@pytest.fixture
+def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(host_room, "STAGING", str(tmp_path / "staging"))
+    monkeypatch.setattr(host_room, "LOCK", str(tmp_path / "lock"))
+    monkeypatch.setattr(host_room, "_PATIENCE", 0)
+    return tmp_path
+
+
+def test_a_change_goes_on_when_nobody_listens_any_more(places: Path) -> None:
+    def deaf(command: str, data: bytes) -> Mapping[str, Any]:
+        with subprocess.Popen(["sh", "-c", command], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+            assert process.stdin
+            assert process.stdout
+            process.stdout.close()
+            process.stdin.write(data)
+            process.stdin.close()
+        return {"rc": process.returncode, "stdout": "", "stderr": ""}
+
+    Host("h", deaf).apply(f"section a; head -c 300000 /dev/zero; section b; echo yes > {places}/done")
+    assert (places / "done").read_text() == "yes\n"
+    assert not (places / "staging").exists()
+
+
+def test_what_a_change_says_comes_back_also_when_it_fails(places: Path) -> None:
+    answer = Host("h", local_shell).apply("section a; echo said; echo why >&2; false; section b")
+    assert (answer.text("a"), answer.failed) == ("said", "why")
+    assert "b" not in answer.sections
+
+
+def test_two_changes_of_one_host_take_turns(places: Path) -> None:
+    host = Host("h", local_shell)
+    with (places / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert "another run is still at work" in host.apply("section a").failed
+        with pytest.raises(HostError, match="another run is still at work"):
+            host.read("section a", settled=True)
+        assert host.read("section a; echo said").text("a") == "said"
+    assert not host.apply("section a").failed
+    assert host.read("section a; echo said", settled=True).text("a") == "said"
 
 
 def test_every_run_is_counted_as_a_trip() -> None:
