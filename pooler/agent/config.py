@@ -51,6 +51,7 @@ class AgentConfig:
     targets: Mapping[str, Target] = field(default_factory=dict)
     replica_max_lag: int = 16 * 1024 * 1024
     replica_fallback: bool = True
+    one_replica: bool = False
     pause_on_loss: bool = True
     pause_limit: float = 60.0
     interval: float = 0.25

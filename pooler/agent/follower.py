@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import ssl
 import time
 from collections.abc import AsyncIterator
@@ -24,6 +25,10 @@ from .rest import Patroni
 
 _OLD = 3.0
 """Intervals, and a second, after which an answer by SQL says nothing any more."""
+
+
+_AGAIN = 1.0
+"""Seconds after which instances that do not do as they are told are told again."""
 
 
 class Follower:
@@ -48,6 +53,8 @@ class Follower:
         self._rules = Rules(config.pause_on_loss, config.pause_limit)
         self._stirred = asyncio.Event()
         self._looked = False
+        self._pointing: Pointers = {}
+        self._pointed = 0.0
         self._acting = asyncio.Lock()
         self.probes = Probes(config, tls, self._pace, self.stir)
         self.patroni = Patroni(config.patroni, tls, lambda: self.state.lost is not None, self.stir)
@@ -124,7 +131,9 @@ class Follower:
                 self.state = replace(self.state, pause=None)
                 raise
         pointers = self._pointers(decision.state.leader if seen.writable(decision.state.leader) else None, now)
-        if pointers and not self._hands.settled(pointers):
+        tried = self._pointing == pointers and now - self._pointed < _AGAIN
+        if pointers and not tried and not self._hands.settled(pointers):
+            self._pointing, self._pointed = pointers, now
             for wrong in await self._hands.point(pointers):
                 journal.trouble(wrong)
             # Whether it is time to resume is decided by what is seen now.
@@ -183,7 +192,8 @@ class Follower:
         replicas = [name for name, target in self._config.targets.items() if target == "replica"]
         if replicas:
             self.serving = self._serving(now)
-            where = host_list(self.serving.servers, leader, fallback=self._config.replica_fallback)
+            one_for = socket.gethostname() if self._config.one_replica else None
+            where = host_list(self.serving.servers, leader, fallback=self._config.replica_fallback, one_for=one_for)
             if where is not None and (self.serving.servers or self.patroni.fresh(now)):
                 pointers |= dict.fromkeys(replicas, where)
         return pointers

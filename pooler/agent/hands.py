@@ -56,7 +56,9 @@ class Hands:
                 tell = list(self._alive())
             else:
                 tell = [self._instances.seen[name].console for name in self._elsewhere(self._hosts.read(), pointers)]
-            return await self._reload(tell)
+            wrong = await self._reload(tell)
+        self._instances.look_now()
+        return wrong
 
     async def reload_all(self, pointers: Pointers) -> list[str]:
         """The same, and every instance that answers has read the file when it returns."""
@@ -95,7 +97,9 @@ class Hands:
         """End the agent's own pause; what operators have paused stays so. What fails is tried again by `tend`."""
         self._ending = True
         self._to_resume = set(self._instances.seen)
-        return await self._resume(self._to_resume)
+        wrong = await self._resume(self._to_resume)
+        self._instances.look_now()
+        return wrong
 
     async def tend(self, pointers: Pointers) -> None:
         """Look at what instances have said last and put right what is not as it is to be."""

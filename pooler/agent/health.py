@@ -80,7 +80,7 @@ def spelled(server: Server | None) -> str | None:
 def _host(picture: Picture, *, replica: bool) -> str:
     """What keeps the whole host from serving, or an empty text."""
     if picture.draining:
-        return "the host is drained"
+        return "draining: the host is being taken out"
     if "*" in picture.operators:
         return "paused by an operator"
     if replica:

@@ -62,10 +62,9 @@ class Instances:
         self._waiting = waiting
         self._heard = heard
         self._wake = {name: asyncio.Event() for name in config.consoles}
-
-    @property
-    def consoles(self) -> list[Console]:
-        return [instance.console for instance in self.seen.values()]
+        self._unseen = set(config.consoles)
+        self.all_seen = asyncio.Event()
+        """Set when every one has been looked at."""
 
     def look_now(self) -> None:
         for event in self._wake.values():
@@ -81,6 +80,9 @@ class Instances:
         while True:
             began = time.monotonic()
             self.seen[name] = await self._look(self.seen[name])
+            self._unseen.discard(name)
+            if not self._unseen:
+                self.all_seen.set()
             self._heard()
             wake.clear()
             try:

@@ -58,7 +58,7 @@ class _Agent:
         listening = await server.Server(self._answer, self._control.gone).start(config.listen, config.health_port, tls)
         tasks: list[asyncio.Task[None]] = [
             asyncio.create_task(self._instances.run()),
-            asyncio.create_task(self._follower.run()),
+            asyncio.create_task(self._follow()),
         ]
         if config.targets:
             tasks.append(asyncio.create_task(self._follower.patroni.run()))
@@ -77,8 +77,13 @@ class _Agent:
         for task in done - {stopping}:
             task.result()
 
+    async def _follow(self) -> None:
+        """Not before every instance has been looked at: who is not known to answer is told nothing."""
+        await self._instances.all_seen.wait()
+        await self._follower.run()
+
     async def _tell_systemd(self) -> None:
-        """After the first turn and a look at every instance."""
+        """After the first turn."""
         await self._follower.turned.wait()
         path = os.environ.get("NOTIFY_SOCKET")
         if path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -53,12 +54,24 @@ def serving(
     return Serving(_one_port(stay | join), since)
 
 
-def host_list(servers: Iterable[Server], leader: Server | None, *, fallback: bool) -> Server | None:
-    """Where databases for replicas are to point: `a,b` in the engine's form, the leader, or None: nowhere else."""
+def host_list(
+    servers: Iterable[Server], leader: Server | None, *, fallback: bool, one_for: str | None = None
+) -> Server | None:
+    """Where databases for replicas are to point: `a,b` in the engine's form, the leader, or None: nowhere else.
+
+    With `one_for`, a host's name, to one of them: each host always takes the same, others take others, and one that
+    goes or comes changes nothing for those who do not take it.
+    """
     chosen = tuple(servers)
+    if one_for is not None:
+        chosen = tuple(sorted(chosen, key=lambda server: _weight(one_for, server))[-1:])
     if not chosen:
         return leader if fallback else None
     return Server(",".join(server.host for server in chosen), chosen[0].port)
+
+
+def _weight(name: str, server: Server) -> bytes:
+    return hashlib.sha256(f"{name} {server.host} {server.port}".encode()).digest()
 
 
 def _one_port(servers: Iterable[Server]) -> tuple[Server, ...]:

@@ -171,7 +171,7 @@ def test_a_drained_host_says_so(two: Pair) -> None:
     agent = two.start_agent()
     agent.until_ready()
     two.record("draining").touch()
-    assert agent.ask("/ready")[1]["reason"] == "the host is drained"
+    assert agent.ask("/ready")[1]["reason"] == "draining: the host is being taken out"
     assert agent.status()["draining"] is True
     two.record("draining").unlink()
     agent.until_ready()
