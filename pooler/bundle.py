@@ -281,6 +281,8 @@ def _agent(pooler: Pooler, facts: Facts) -> File | None:
         targets=targets(pooler) if pooler.patroni else {},
         replica_max_lag=agent.replica_max_lag,
         replica_fallback=agent.replica_fallback,
+        # The engine looks for the whole list of hosts in the certificate of each (seen on 1.24.1).
+        one_replica={**DEFAULTS, **pooler.settings}["server_tls_sslmode"] == "verify-full",
         pause_on_loss=agent.pause_on_loss,
         # Whoever waits longer than query_wait_timeout is sent away by the engine; 0 means that nobody is.
         pause_limit=min(60.0, waiting / 2) if waiting else 60.0,

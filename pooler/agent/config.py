@@ -32,6 +32,8 @@ REPLICA_DATABASE = "pgbouncer_agent_replica"
 class AgentConfig:
     """`targets` are the databases whose host the agent sets; times are in seconds, `replica_max_lag` in bytes.
 
+    `one_replica`: all databases for replicas point at one of them, not always the same on other hosts.
+
     `server_leaf` and `client_leaf` are directories of certificates: the one shown to who asks the agent, and the one
     that the agent shows to PostgreSQL, Patroni and other agents.
     """

@@ -91,3 +91,19 @@ def test_a_list_is_written_as_the_engine_reads_it_and_the_leader_falls_in_by_cho
     assert host_list((), C, fallback=True) == C
     assert host_list((), C, fallback=False) is None
     assert host_list((), None, fallback=True) is None
+
+
+@given(
+    st.sets(st.sampled_from([Server(f"10.0.0.{number}", 5432) for number in range(6)]), min_size=1), st.integers(0, 99)
+)
+def test_a_host_of_one_replica_keeps_it_as_long_as_it_serves(servers: set[Server], number: int) -> None:
+    name = f"pool{number}"
+    chosen = host_list(servers, None, fallback=False, one_for=name)
+    assert chosen in servers
+    for gone in servers - {chosen}:
+        assert host_list(servers - {gone}, None, fallback=False, one_for=name) == chosen
+
+
+def test_hosts_of_one_replica_share_them() -> None:
+    found = {host_list((A, B), None, fallback=False, one_for=f"pool{number}") for number in range(20)}
+    assert found == {A, B}
