@@ -40,30 +40,30 @@ class ActionModule(AwsAction):
         return security_groups.ours(self.given["name"], wanted, found)
 
     def _carry_out(self, rules: Mapping[str, Any], before: Mapping[str, Existing], plan: Plan) -> dict[str, Existing]:
-        for key in plan.create:
-            self._group(key, [], purge=False)
-        there = self._ours(rules) if plan.create else dict(before)
-        # Ids are known only now, so rules among new groups are planned here.
-        purge = self.given["purge"]
-        plan = security_groups.plan(rules, there, purge=purge)
+        there = dict(before)
+        # A rule can name a group only when that one has an id; what is not possible yet is planned again below.
+        for key in security_groups.creation(plan):
+            due = security_groups.plan(rules, there, purge=False).open[key]
+            there[key] = self._group(key, [each for each in due if each.source.value not in plan.create], purge=False)
+        plan = security_groups.plan(rules, there, purge=self.given["purge"])
         for key, opened in plan.open.items():
             if opened:
-                self._group(key, opened, purge=False)
+                there[key] = self._group(key, opened, purge=False)
         for key, closed in plan.close.items():
             if closed:
-                kept = there[key].permissions - set(closed) | set(plan.open[key])
-                self._group(key, kept, purge=True)
+                there[key] = self._group(key, there[key].permissions - set(closed), purge=True)
         for step in security_groups.removal({key: there[key] for key in plan.delete}):
             if step.empty:
                 self._group(step.key, [], purge=True, name=there[step.key].name)
             else:
                 self.aws("ec2_security_group", {"state": "absent", "group_id": there[step.key].group_id}, self.given)
-        after = self._ours(rules)
-        if security_groups.plan(rules, after, purge=purge).changed:
+        after = {key: there[key] for key in rules}
+        if security_groups.plan(rules, after, purge=self.given["purge"]).changed:
             raise PoolerError(f"{self.given['name']}: EC2 does not say of its groups what it was told; run again")
         return after
 
-    def _group(self, key: str, permissions: Iterable[Permission], *, purge: bool, name: str = "") -> None:
+    def _group(self, key: str, permissions: Iterable[Permission], *, purge: bool, name: str = "") -> Existing:
+        """The group as EC2 has it afterwards."""
         name = name or security_groups.group_name(self.given["name"], key)
         tags = {"Name": name, security_groups.FLEET_TAG: self.given["name"], security_groups.GROUP_TAG: key}
         arguments = {
@@ -76,7 +76,8 @@ class ActionModule(AwsAction):
             "tags": {**self.given["tags"], **tags},
             "purge_tags": False,
         }
-        self.aws("ec2_security_group", arguments, self.given)
+        (group,) = security_groups.existing([self.aws("ec2_security_group", arguments, self.given)])
+        return group
 
 
 def _topology(arguments: Mapping[str, Any]) -> topology.Topology:

@@ -186,3 +186,10 @@ def test_descriptions_are_such_as_ec2_takes() -> None:
             assert set(described) <= set(" ._-:/()#,@[]+=&;{}!$*") | {
                 chr(number) for span in ((48, 58), (65, 91), (97, 123)) for number in range(*span)
             }
+
+
+def test_groups_that_others_name_are_made_first() -> None:
+    rules = topology.rules(topology.parse(clients=["10.20.0.0/16"]))
+    order = security_groups.creation(security_groups.plan(rules, {}, purge=True))
+    assert set(order) == set(rules)
+    assert order.index("monitoring") < order.index("database")

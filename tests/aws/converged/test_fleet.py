@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.acceptance.playbook import Run
 from tests.aws.cloud import PLAYBOOKS, REMOVE, Cloud, Rule, tags
 
 GROUPS = str(PLAYBOOKS / "groups.yml")
@@ -60,6 +61,19 @@ ANOTHER = ["10.30.0.0/16"]
 POOL2 = {"name": "pool2", "group": "pooler", "zone": "eu-central-1b", "address": "10.0.9.21", "user_data": "{}"}
 
 
+def groups(cloud: Cloud, variables: dict[str, Any], *options: str) -> Run:
+    """The module with its groups, and what is changed of the variables."""
+    vpc = cloud.groups()["pooler"]["VpcId"]
+    return cloud.play(GROUPS, *options, variables={"vpc_id": vpc, **variables})
+
+
+def targets(cloud: Cloud) -> set[str]:
+    """Instances behind the load balancer."""
+    (group,) = cloud.elb.describe_target_groups()["TargetGroups"]
+    found = cloud.elb.describe_target_health(TargetGroupArn=group["TargetGroupArn"])["TargetHealthDescriptions"]
+    return {each["Target"]["Id"] for each in found}
+
+
 @pytest.fixture(scope="module")
 def instances(cloud: Cloud) -> dict[str, dict[str, Any]]:
     return cloud.instances()
@@ -106,8 +120,7 @@ def test_the_load_balancer_asks_the_agents_by_https(cloud: Cloud, instances: dic
     (group,) = cloud.elb.describe_target_groups()["TargetGroups"]
     asked = (group["HealthCheckProtocol"], group["HealthCheckPort"], group["HealthCheckPath"])
     assert asked == ("HTTPS", "9127", "/ready")
-    targets = cloud.elb.describe_target_health(TargetGroupArn=group["TargetGroupArn"])["TargetHealthDescriptions"]
-    assert [each["Target"]["Id"] for each in targets] == [instances["pool1"]["InstanceId"]]
+    assert targets(cloud) == {instances["pool1"]["InstanceId"]}
 
 
 def test_the_load_balancer_leaves_connections_of_a_draining_host_alone(cloud: Cloud) -> None:
@@ -153,12 +166,12 @@ def test_the_example_inventory_finds_the_hosts_in_their_groups(cloud: Cloud) -> 
         "pooler": ["pool1"],
         "jump": ["jump1"],
     }
-    assert listed["_meta"]["hostvars"]["pool1"]["ansible_host"] == "10.0.8.21"
+    assert listed["_meta"]["hostvars"]["pool1"]["ansible_host"] == {"__ansible_unsafe": "10.0.8.21"}
 
 
 def test_check_mode_shows_a_rule_that_would_be_added_and_adds_it_not(cloud: Cloud) -> None:
     before = cloud.writes()
-    checked = cloud.play(GROUPS, "--check", variables={"more_clients": ANOTHER})
+    checked = groups(cloud, {"more_clients": ANOTHER}, "--check")
     assert checked.status == 0, checked.tail()
     assert "+  6432 from 10.30.0.0/16  # clients connect" in checked.output
     assert checked.recap("localhost")["changed"] == 1
@@ -167,7 +180,7 @@ def test_check_mode_shows_a_rule_that_would_be_added_and_adds_it_not(cloud: Clou
 
 def test_a_client_network_that_is_added_is_one_rule_more(cloud: Cloud) -> None:
     before = len(cloud.writes())
-    added = cloud.play(GROUPS, variables={"more_clients": ANOTHER})
+    added = groups(cloud, {"more_clients": ANOTHER})
     assert added.status == 0, added.tail()
     assert cloud.rules() == RULES | {"load_balancer": FROM_CLIENTS | {(6432, 6432, "10.30.0.0/16")}}
     assert cloud.writes()[before:] == ["AuthorizeSecurityGroupIngress"]
@@ -176,7 +189,7 @@ def test_a_client_network_that_is_added_is_one_rule_more(cloud: Cloud) -> None:
 def test_what_replaces_a_rule_is_open_before_the_old_one_is_closed(cloud: Cloud) -> None:
     before = len(cloud.writes())
     # Networks one address wider and none of the old ones: all clients change their rule at once.
-    replaced = cloud.play(GROUPS, variables={"aws_network_clients": ["10.20.0.0/15"], "more_clients": []})
+    replaced = groups(cloud, {"aws_network_clients": ["10.20.0.0/15"], "more_clients": []})
     assert replaced.status == 0, replaced.tail()
     assert cloud.rules() == RULES | {"load_balancer": {(6432, 6432, "10.20.0.0/15")}}
     assert cloud.writes()[before:] == ["AuthorizeSecurityGroupIngress", "RevokeSecurityGroupIngress"]
@@ -189,13 +202,13 @@ def test_rules_of_others_stay_where_they_are_wanted_and_ours_go_back_to_what_the
             {"IpProtocol": "tcp", "FromPort": 4000, "ToPort": 4000, "IpRanges": [{"CidrIp": "10.40.0.0/16"}]},
         ],
     )
-    kept = cloud.play(GROUPS, variables={"purge": False})
+    kept = groups(cloud, {"purge": False})
     assert kept.status == 0, kept.tail()
     assert cloud.rules() == RULES | {"pooler": RULES["pooler"] | {(4000, 4000, "10.40.0.0/16")}}
 
 
 def test_rules_of_others_are_closed_where_they_are_not_wanted(cloud: Cloud) -> None:
-    purged = cloud.play(GROUPS)
+    purged = groups(cloud, {})
     assert purged.status == 0, purged.tail()
     assert "-  4000 from 10.40.0.0/16" in purged.output
     assert cloud.rules() == RULES
@@ -219,14 +232,17 @@ def test_user_data_that_ec2_would_refuse_are_noticed_before_any_call(cloud: Clou
     assert cloud.book() == before
 
 
-def test_a_quota_of_instances_is_called_that_and_the_next_run_adds_the_host(cloud: Cloud) -> None:
+def test_a_quota_of_instances_is_called_that_and_nothing_is_made(cloud: Cloud) -> None:
     before = cloud.instances()
     cloud.refuse("RunInstances", "VcpuLimitExceeded", "You have requested more vCPU capacity than your limit of 5")
-    refused = cloud.play(HOSTS, variables={"more_hosts": [POOL2]})
+    refused = cloud.play(HOSTS, variables={"hosts_instead": [POOL2]})
     assert refused.status != 0
     assert "a quota of the account is used up" in refused.output
     assert cloud.instances() == before
-    # The same, with nothing refused, is a fleet with one host more.
+
+
+def test_the_next_run_adds_the_host_and_leaves_the_others_alone(cloud: Cloud) -> None:
+    before = cloud.instances()
     added = cloud.play(HOSTS, variables={"more_hosts": [POOL2]})
     assert added.status == 0, added.tail()
     after = cloud.instances()
@@ -234,21 +250,24 @@ def test_a_quota_of_instances_is_called_that_and_the_next_run_adds_the_host(clou
         name: each["InstanceId"] for name, each in before.items()
     }
     assert set(after) - set(before) == {"pool2"}
-    (group,) = cloud.elb.describe_target_groups()["TargetGroups"]
-    targets = cloud.elb.describe_target_health(TargetGroupArn=group["TargetGroupArn"])["TargetHealthDescriptions"]
-    assert {each["Target"]["Id"] for each in targets} == {after[name]["InstanceId"] for name in ("pool1", "pool2")}
+    assert targets(cloud) == {after[name]["InstanceId"] for name in ("pool1", "pool2")}
     data = cloud.ec2.describe_instance_attribute(InstanceId=after["pool2"]["InstanceId"], Attribute="userData")
     assert base64.b64decode(data["UserData"]["Value"]) == b"{}"
 
 
-def test_a_host_that_is_no_longer_listed_goes_only_when_told_so(cloud: Cloud) -> None:
-    kept = cloud.play(HOSTS)
+def test_a_host_that_is_no_longer_listed_gets_no_new_clients_and_is_not_ended(cloud: Cloud) -> None:
+    kept = cloud.play(HOSTS, variables={"hosts_instead": [POOL2]})
     assert kept.status == 0, kept.tail()
-    assert "pool2: aws_hosts_purge would end them" in kept.output
-    assert "pool2" in cloud.instances()
+    assert "db1, jump1, pool1: aws_hosts_purge would end them" in kept.output
+    assert set(cloud.instances()) == {"jump1", "db1", "pool1", "pool2"}
+    assert targets(cloud) == {cloud.instances()["pool2"]["InstanceId"]}
+
+
+def test_a_host_that_is_no_longer_listed_is_ended_when_told_so(cloud: Cloud) -> None:
     gone = cloud.play(HOSTS, variables={"aws_hosts_purge": True})
     assert gone.status == 0, gone.tail()
     assert set(cloud.instances()) == {"jump1", "db1", "pool1"}
+    assert targets(cloud) == {cloud.instances()["pool1"]["InstanceId"]}
 
 
 def test_removal_wants_to_hear_the_name_once_more(cloud: Cloud) -> None:
