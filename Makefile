@@ -65,7 +65,7 @@ scenario: venv lab ## one scenario: make scenario NAME=default
 
 .PHONY: drills
 drills: venv lab ## measured tables: make drills ONLY=main
-	$(BIN)/python -m tests.drills $(if $(ONLY),--only $(ONLY))
+	$(BIN)/python -m tests.drills $(if $(ONLY),--only $(ONLY)) $(if $(RUNS),--runs $(RUNS)) $(if $(EVENTS),--events $(EVENTS))
 
 .PHONY: drills-short
 drills-short: venv lab

@@ -7,10 +7,14 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from . import changes, main_job
+from . import changes, leader, main_job
 from .figures import Figure, table, write
 
-DRILLS: Mapping[str, Callable[[bool], Sequence[Figure]]] = {"main": main_job.run, "changes": changes.run}
+DRILLS: Mapping[str, Callable[..., Sequence[Figure]]] = {
+    "main": main_job.run,
+    "changes": changes.run,
+    "leader": leader.run,
+}
 RESULTS = Path("build/drills")
 
 
@@ -18,10 +22,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.drills")
     parser.add_argument("--only", choices=sorted(DRILLS), help="one drill instead of all")
     parser.add_argument("--short", action="store_true", help="the form that every test run includes")
+    parser.add_argument("--runs", type=int, default=5, help="of each event of the drill `leader` (default %(default)s)")
+    parser.add_argument("--events", default="", help="of the drill `leader`, with commas between, instead of all")
     parsed = parser.parse_args()
+    more = {"leader": {"runs": parsed.runs, "events": tuple(filter(None, parsed.events.split(",")))}}
     missed = 0
     for name in [parsed.only] if parsed.only else sorted(DRILLS):
-        figures = DRILLS[name](parsed.short)
+        figures = DRILLS[name](parsed.short, **more.get(name, {}))
         print(f"\n{name}{' (short)' if parsed.short else ''}\n{table(figures)}", flush=True)
         write(RESULTS / f"{name}{'-short' if parsed.short else ''}.json", figures)
         missed += sum(not figure.reached for figure in figures)

@@ -35,6 +35,8 @@ def figures(row: Row, outcomes: Sequence[Outcome], *, timed: bool = True) -> lis
     late = [each.late for each in ours if each.late is not None]
     if late and row.work == "write":
         found.append(Figure(f"{name}: writes to the old leader beside the new one", max(0.0, *late), "s", 0))
+    if row.wait is not None:
+        found.append(Figure(f"{name}: longest wait of a client", max(each.wait for each in ours), "s", row.wait))
     if row.healed is not None:
         healed = max(each.healed for each in ours)
         found.append(Figure(f"{name}: last error after", healed, "s", row.healed if timed else None))

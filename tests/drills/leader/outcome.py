@@ -42,6 +42,11 @@ class Outcome:
         return self.report.tallies[Stream.TRANSACTIONS].stall
 
     @property
+    def wait(self) -> float:
+        """The longest time without a success of any one client, in seconds."""
+        return self.report.tallies[Stream.TRANSACTIONS].alone
+
+    @property
     def beyond(self) -> float:
         """How much longer than its floor the stall was."""
         return self.stall - (self.floor or 0.0)
@@ -68,6 +73,7 @@ class Outcome:
         return (
             f"{self.event}, {self.design}: {self.failed} failed of {done + self.failed}, {len(self.report.hits)} hit, "
             f"{verdict.lost} lost, {verdict.ambiguous} ambiguous, stall {self.stall:.2f} s{floor}, "
+            f"longest wait {self.wait:.2f} s, "
             f"last error after {self.healed:.2f} s{extra}"
         )
 
@@ -84,7 +90,7 @@ class Outcome:
         yield from self.wrong
 
 
-COLUMNS = ("event", "design", "runs", "failed", "hit", "lost", "ambiguous", "stall s", "floor s")
+COLUMNS = ("event", "design", "runs", "failed", "hit", "lost", "ambiguous", "stall s", "longest wait s", "floor s")
 
 
 def table(outcomes: Sequence[Outcome]) -> str:
@@ -103,6 +109,7 @@ def table(outcomes: Sequence[Outcome]) -> str:
                 str(sum(each.lost for each in runs)),
                 str(sum(each.report.verdict.ambiguous for each in runs)),
                 _range([each.stall for each in runs], 2),
+                _range([each.wait for each in runs], 2),
                 _range(floors, 2) if floors else "",
             )
         )
