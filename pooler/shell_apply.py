@@ -365,9 +365,10 @@ drain() {{
     < ask >> said 2>&1 &
   session=$!; asked=0
   exec 8> ask
-  if tell 'SHUTDOWN WAIT_FOR_CLIENTS'; then
-    systemctl stop "pgbouncer@$1.socket" 2>/dev/null || :
+  if tell 'SHOW VERSION'; then
+    # First: what would still come in on a port that a stopping engine no longer looks at would wait for it.
     release "$1" "$serving"
+    tell 'SHUTDOWN WAIT_FOR_CLIENTS' && systemctl stop "pgbouncer@$1.socket" 2>/dev/null || :
     leave "$1"
   fi
   exec 8>&-
@@ -384,10 +385,10 @@ clients() {{  # how many there are beside this session
   tell 'SHOW LISTS' || return 1
   left=$(($(sed -n 's/^used_clients|//p' said) - 1))
 }}
-leave() {{  # all clients of their own accord; then between transactions; then all
+leave() {{  # all clients of their own accord; then between transactions; then all; the clock has whole seconds
   ends=$(($(date +%s) + @DRAIN@))
   while clients && [ $left -gt 0 ]; do
-    [ "$(date +%s)" -lt $ends ] || {{ hurry "$1"; return 0; }}
+    [ "$(date +%s)" -le $ends ] || {{ hurry "$1"; return 0; }}
     sleep 0.1
   done
 }}
@@ -396,7 +397,7 @@ hurry() {{
   tell 'SHUTDOWN WAIT_FOR_SERVERS' || return 0
   ends=$(($(date +%s) + @TRANSACTIONS@))
   while clients; do
-    [ "$(date +%s)" -lt $ends ] || {{
+    [ "$(date +%s)" -le $ends ] || {{
       : > said; tell 'SHOW SERVERS' || return 0
       echo "cut $(grep -c '|active|' said)"
       tell SHUTDOWN || :
