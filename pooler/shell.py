@@ -97,7 +97,9 @@ def record(paused: Collection[str]) -> str:
     if not paused:
         return f"rm -f {PAUSED}"
     lines = " ".join(shlex.quote(name) for name in sorted(paused))
-    return f"[ ! -d {STATE} ] || {{ printf '%s\\n' {lines} > {PAUSED}.new && mv -T {PAUSED}.new {PAUSED}; }}"
+    # The agent reads it as another user.
+    written = f"(umask 022; printf '%s\\n' {lines} > {PAUSED}.new) && mv -T {PAUSED}.new {PAUSED}"
+    return f"[ ! -d {STATE} ] || {{ {written}; }}"
 
 
 def tell(told: Mapping[int, Sequence[str]], undo: Sequence[str], timeout: int) -> str:
