@@ -213,6 +213,7 @@ def _units(pooler: Pooler) -> list[str]:
 
 
 def functions(pooler: Pooler) -> str:
+    """What all these scripts are made of."""
     """The steps of all scripts, as functions of sh."""
     values = {
         "@UID@": str(pooler.uid),

@@ -7,27 +7,33 @@ from __future__ import annotations
 
 import secrets
 import select
+import shlex
+import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import psycopg
 import pytest
 from psycopg import pq
+from psycopg.conninfo import make_conninfo
 from psycopg.pq.abc import PGconn
 
-from pooler import bundle, plan, scram, tombstones, userlist, variables
+from pooler import bundle, plan, scram, shell_apply, tombstones, userlist, variables
 from pooler.bundle import CURRENT, RUNTIME, Facts
+from pooler.commands import quoted
 from pooler.model import Pooler
 from pooler.plan import Effect, Plan
 from pooler.server import Server
 from tests.engine import histories, trial
 from tests.engine.histories import Variables
-from tests.engine.miniature import TLS, Instance, Miniature, certified, miniature, planned
+from tests.engine.miniature import TLS, UID, Instance, Miniature, certified, miniature, planned
 
 Session = psycopg.Connection[tuple[object, ...]]
 
 SOCKET = "/run/postgresql"
-ROLES = ("alice", "bob", "svc", "other")
+QUAINT = 'it\'s $HOME "*"'
+ROLES = ("alice", "bob", "svc", "other", "pgbouncer", QUAINT)
 DATABASE: Variables = {"name": "app", "dbname": "postgres"}
 BY_PASSWORD = ["local all all scram-sha-256"]
 TRUSTING = ["local all all trust"]
@@ -77,7 +83,7 @@ class Tier:
         """The role gets a new password. Gives the old one."""
         old, self.passwords[role] = self.passwords.get(role, ""), secrets.token_hex(8)
         self.verifiers[role] = scram.verifier(self.passwords[role])
-        self.owner.execute(f"ALTER ROLE {role} LOGIN PASSWORD '{self.verifiers[role]}'".encode())
+        self.owner.execute(f"ALTER ROLE {quoted(role)} LOGIN PASSWORD '{self.verifiers[role]}'".encode())
         return old
 
     def enter(self, user: str, database: str = "app", password: str | None = None, console: int = CONSOLE) -> Session:
@@ -101,7 +107,9 @@ class Tier:
 
     def address(self, user: str, database: str, password: str, console: int = CONSOLE) -> str:
         place = self.host.path(f"{RUNTIME}/{console}")
-        return f"host={place} port=6432 user={user} dbname={database} password={password} connect_timeout=10"
+        return make_conninfo(
+            host=str(place), port=6432, user=user, dbname=database, password=password, connect_timeout=10
+        )
 
     def states(self, user: str) -> list[str | None]:
         return [row["state"] for row in self.instance.show("SOCKETS") if row["user"] == user and row["type"] == "C"]
@@ -129,7 +137,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tier]:
     with trial.postgresql(place) as owner, miniature(place) as host:
         host.write(certified())
         for role in ROLES:
-            owner.execute(f"CREATE ROLE {role}".encode())
+            owner.execute(f"CREATE ROLE {quoted(role)}".encode())
         owner.execute(b"CREATE DATABASE second")
         yield Tier(host, owner)
 
@@ -396,6 +404,74 @@ def test_user_who_leaves_the_userlist_stays_out_also_where_auth_query_would_let_
 
     assert tier.lets_in("other", "pgbouncer_auth")
     assert tier.lets_in("alice")
+
+
+# The host's own commands that end sessions
+
+_AS_ON_A_HOST = """
+mount -t tmpfs tmpfs /run
+mkdir /run/pgbouncer /run/work
+mount --bind "$1" /run/pgbouncer
+printf '#!/bin/sh\\nshift 2\\nexec "$@"\\n' > /run/work/podman
+chmod 0755 /run/work/podman
+chown "$2:$2" /run/work
+cd /run/work
+exec env PATH="/run/work:$PATH" setpriv --reuid="$2" --regid="$2" --clear-groups sh -euc "$3"
+"""
+
+
+@contextmanager
+def expelled(tier: Tier, user: str) -> Iterator[subprocess.Popen[bytes]]:
+    """The script that ends a user's sessions, at work; an instance's container is no other place than the host."""
+    script = f"section() {{ :; }}\n{shell_apply.functions(inventory())}\nexpel {CONSOLE} {shlex.quote(user)}"
+    enter = ["unshare", "--mount", "--propagation=private", "sh", "-euc", _AS_ON_A_HOST, "sh"]
+    command = [*enter, str(tier.host.path(RUNTIME)), str(UID), script]
+    with subprocess.Popen(command) as process:
+        yield process
+    assert process.returncode == 0
+
+
+@pytest.mark.parametrize("user", ["alice", QUAINT])
+def test_all_sessions_of_a_user_end_and_nobody_elses(tier: Tier, user: str) -> None:
+    tier.starts(users=tier.users(user, "bob"))
+    idle, active, bob = tier.enter(user), tier.enter(user), tier.enter("bob")
+    active.execute("BEGIN")
+    assert alive(bob)
+
+    with expelled(tier, user):
+        pass
+
+    assert not alive(idle)
+    assert not alive(active)
+    assert alive(bob)
+
+
+def test_login_that_began_before_the_reload_is_waited_for_and_ends(tier: Tier) -> None:
+    tier.starts(users=tier.users("alice", "bob"))
+    session, bob = tier.enter("alice"), tier.enter("bob")
+    login = begun(tier.address("alice", "app", tier.passwords["alice"]))
+    tier.reloads(users=tier.users("bob"))
+
+    with expelled(tier, "alice") as process:
+        while alive(session):
+            assert process.poll() is None
+        assert process.poll() is None
+        late = finished(login)
+
+    assert not alive(late)
+    assert alive(bob)
+
+
+def test_our_own_consoles_go_on_when_the_user_of_their_name_goes(tier: Tier) -> None:
+    tier.starts(users=tier.users("pgbouncer"))
+    session = tier.enter("pgbouncer")
+    assert alive(session)
+
+    with expelled(tier, "pgbouncer"):
+        pass
+
+    assert not alive(session)
+    assert tier.instance.show("VERSION")
 
 
 # Seats at the console
