@@ -1,6 +1,7 @@
 """Write roles/pgbouncer/meta/argument_specs.yml from the documentation of the module of the same options.
 
-`python tools/role_options.py` after a change of plugins/modules/pgbouncer.py; `--check` fails when that was forgotten.
+`python tools/role_options.py` after a change of the modules pgbouncer or ignition; `--check` fails when that was
+forgotten.
 """
 
 from __future__ import annotations
@@ -20,13 +21,7 @@ _MARKUP = re.compile(r"\b[OVCM]\((?:ignore:)?([^)]*)\)")
 
 def rendered() -> str:
     """The file as it should be: option names with the role's prefix, markup of modules as plain back-quotes."""
-    module = importlib.util.spec_from_file_location("pgbouncer", ROOT / "plugins/modules/pgbouncer.py")
-    assert module
-    assert module.loader
-    loaded = importlib.util.module_from_spec(module)
-    module.loader.exec_module(loaded)
-    documentation = yaml.safe_load(loaded.DOCUMENTATION)
-    options = {f"pgbouncer_{name}": _option(option) for name, option in documentation["options"].items()}
+    options = {f"pgbouncer_{name}": _option(option) for name, option in _options("pgbouncer").items()}
     main = {
         "short_description": "PgBouncer instances on a host",
         "description": [
@@ -35,8 +30,33 @@ def rendered() -> str:
         ],
         "options": options,
     }
-    text = yaml.dump({"argument_specs": {"main": main}}, Dumper=_Dumper, sort_keys=False, width=110)
+    first_boot = {
+        "short_description": "The first boot of such a host, for Fedora CoreOS",
+        "description": [
+            "Renders the config of a host that comes up as the options of `main` describe it; reaches no host.",
+            "The options are those of the module pgfleet.pooler.ignition. The result is in `pgbouncer_first_boot`.",
+        ],
+        "options": {
+            f"pgbouncer_ignition_{name}": _given(_option(option))
+            for name, option in _options("ignition").items()
+            if name not in ("pgbouncer", "leaves")
+        },
+    }
+    text = yaml.dump(
+        {"argument_specs": {"main": main, "ignition": first_boot}}, Dumper=_Dumper, sort_keys=False, width=110
+    )
     return f"---\n{text}"
+
+
+def _options(name: str) -> dict[str, Any]:
+    """The documented options of a module."""
+    module = importlib.util.spec_from_file_location(name, ROOT / f"plugins/modules/{name}.py")
+    assert module
+    assert module.loader
+    loaded = importlib.util.module_from_spec(module)
+    module.loader.exec_module(loaded)
+    found: dict[str, Any] = yaml.safe_load(loaded.DOCUMENTATION)["options"]
+    return found
 
 
 class _Dumper(yaml.SafeDumper):
@@ -53,6 +73,11 @@ def _option(option: dict[str, Any]) -> dict[str, Any]:
     if "suboptions" in plain:
         plain["options"] = {name: _option(each) for name, each in plain.pop("suboptions").items()}
     return plain
+
+
+def _given(option: dict[str, Any]) -> dict[str, Any]:
+    """Where a variable is missing, the module's own default is taken."""
+    return {key: value for key, value in option.items() if key != "default"}
 
 
 def _plain(text: str) -> str:
