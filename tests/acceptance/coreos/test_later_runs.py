@@ -53,7 +53,8 @@ def test_another_pool_size_is_a_reload(lab: Scenario, pooler: Remote, first: Run
     assert pooler.sh(_SINCE) == before
 
 
-def test_the_drill_of_changes_passes(lab: Scenario, first: Run) -> None:
+def test_the_drill_of_changes_passes(lab: Scenario, first: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(lab.project)  # where its details go
     variables = {
         **lab.variables,
         "pgbouncer_patroni": [f"https://{lab.addresses[DATABASE]}:8008"],
