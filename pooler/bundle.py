@@ -107,7 +107,16 @@ def build(pooler: Pooler, facts: Facts) -> Bundle:
 
 def lets_in_unasked(pooler: Pooler, name: str) -> bool:
     """Whether a rule asks a user for no password: the engine then lets in everybody of whom it has ever read."""
-    return any(rule.method in ("trust", "cert", "peer") and {"all", name} & set(rule.users) for rule in pooler.rules)
+    decided: set[str] = set()
+    for rule in pooler.rules:
+        if rule.type in decided or not {"all", name} & set(rule.users):
+            continue
+        if rule.method in ("trust", "cert", "peer"):
+            return True
+        if "all" in rule.databases and rule.address in (None, "all"):
+            # The first rule that fits decides; none behind it is ever asked.
+            decided |= {"host", "hostssl", "hostnossl"} if rule.type == "host" else {rule.type}
+    return False
 
 
 def release_name(files: Iterable[File], databases: Mapping[str, Mapping[str, str]]) -> str:

@@ -142,10 +142,22 @@ def test_who_left_earlier_is_forgotten_when_a_rule_begins_to_ask_for_no_password
     assert restarted_for(wanted, made, found) == {50001: "user alice", 50002: "user alice"}
 
 
-def test_a_rule_that_trusts_another_user_restarts_nobody() -> None:
+@pytest.mark.parametrize(
+    ("rules", "restarts"),
+    [
+        (["local all bob trust"], False),
+        (["local all alice,bob reject", "local all all trust"], False),
+        (["host all all all scram-sha-256", "hostssl all all all cert"], False),
+        (["hostssl all all all scram-sha-256", "host all all all trust"], True),
+        (["local app all scram-sha-256", "local all all trust"], True),
+        (["host all all 10.0.0.0/8 scram-sha-256", "host all alice all trust"], True),
+        (["local all all scram-sha-256", "hostssl all alice all cert"], True),
+    ],
+)
+def test_only_a_rule_that_can_let_the_user_in_restarts(rules: list[str], restarts: bool) -> None:
     found = host(bundle.build(pooler(ALICE, BOB), FACTS))
-    wanted = pooler(BOB, hba=["local all bob trust"])
-    assert restarted_for(wanted, built(wanted, found), found) == {}
+    wanted = pooler(BOB, hba=rules)
+    assert bool(restarted_for(wanted, built(wanted, found), found)) == restarts
 
 
 @pytest.mark.parametrize(("version", "warned"), [("1.24.1", 0), ("1.25.0", 1), ("1.25.2", 1), ("1.26.0", 0)])
