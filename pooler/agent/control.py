@@ -155,10 +155,8 @@ class Control:
         return [each for each in wrong if not each.startswith(silent)] if silent else wrong
 
     def _let_go(self) -> None:
-        self._follower.holder = None
         self._drop_canary()
-        self._follower.patroni.ask_now()
-        self._follower.stir()
+        self._follower.let_go()
 
     def _drop_canary(self) -> None:
         if self._canary is not None:

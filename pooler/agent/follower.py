@@ -77,7 +77,7 @@ class Follower:
     def held(self, now: float) -> bool:
         if self.holder is not None and now >= self.held_until:
             journal.say("the hold has run out")
-            self.holder = None
+            self.let_go()
         return self.holder is not None
 
     def paused(self, pause: Pause) -> None:
@@ -85,6 +85,13 @@ class Follower:
 
     def resumed(self) -> None:
         self.state = replace(self.state, pause=None)
+
+    def let_go(self) -> None:
+        """Nobody holds it any more. What was heard of servers before may be old: they are all asked anew."""
+        self.holder = None
+        self.probes.keep(())
+        self.patroni.ask_now()
+        self.stir()
 
     def pointed(self, server: Server) -> None:
         """By order: followed until something else is seen. That it takes no writes yet is no loss."""

@@ -33,6 +33,7 @@ class Hands:
         self._reloaded: dict[int, float] = {}
         self._told: dict[int, float] = {}
         """When instances were last told to RELOAD, and to PAUSE or RESUME: what they said before is old."""
+        self._others: dict[int, frozenset[str]] = {}
         self._to_resume: set[int] = set()
         self._ending = False
         self._last: Mapping[str, Mapping[str, str]] = {}
@@ -52,11 +53,11 @@ class Hands:
         """
         async with self._hosts.owned():
             if self._hosts.point(pointers):
+                wrong = await self._reload(self._alive())
                 journal.say(f"hosts file: {_spelled(pointers)}")
-                tell = list(self._alive())
             else:
-                tell = [self._instances.seen[name].console for name in self._elsewhere(self._hosts.read(), pointers)]
-            wrong = await self._reload(tell)
+                names = self._elsewhere(self._hosts.read(), pointers)
+                wrong = await self._reload([self._instances.seen[name].console for name in names])
         self._instances.look_now()
         return wrong
 
@@ -110,6 +111,7 @@ class Hands:
             if name in self._to_resume:
                 await self._resume({name})
                 continue
+            self.by_hand(name, seen.facts)
             try:
                 await self._reconnect(seen.console, seen.facts, pointers)
                 await self._pause_again(seen.console, seen.facts, operators)
@@ -117,11 +119,11 @@ class Hands:
                 journal.trouble(f"instance {name}: {error}")
 
     def by_hand(self, name: int, facts: Facts) -> frozenset[str]:
-        """What is paused on an instance by nobody whom we know."""
-        if facts.at <= self._told.get(name, 0.0):
-            return frozenset()
-        mine = self._own(name) if self.made else frozenset()
-        return facts.paused - mine - explained(facts.paused, self._records.paused())
+        """What is paused on an instance by nobody whom we know; what it said before it was last told counts no more."""
+        if facts.at > self._told.get(name, 0.0):
+            mine = self._own(name) if self.made else frozenset()
+            self._others[name] = facts.paused - mine - explained(facts.paused, self._records.paused())
+        return self._others.get(name, frozenset())
 
     def _alive(self) -> list[Console]:
         return [seen.console for seen in self._instances.seen.values() if seen.facts is not None]
@@ -211,7 +213,7 @@ class Hands:
 
     def _remember(self, reason: Reason, seconds: float) -> None:
         others = {
-            name: seen.facts.paused - self._records.paused()
+            name: self.by_hand(name, seen.facts)
             for name, seen in self._instances.seen.items()
             if seen.facts is not None
         }

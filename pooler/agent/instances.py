@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..errors import PoolerError
 from . import wire
@@ -19,7 +20,10 @@ FRESH = 2.0
 """Seconds for which the answer of a pool counts."""
 
 SECONDS = 1.0
-"""For one query through a pool."""
+"""After which a query through a pool is late."""
+
+_SOON = 0.1
+"""Seconds between two looks at least, and until it is looked again whether a pool can be asked."""
 
 THROUGH_POOL = (
     "SELECT pg_catalog.pg_is_in_recovery(), pg_catalog.current_setting('transaction_read_only'),"
@@ -74,52 +78,71 @@ class Instances:
         async with asyncio.TaskGroup() as group:
             for name in self.seen:
                 group.create_task(self._watch(name))
+                group.create_task(self._watch_pool(name, DATABASE))
+                if REPLICA_DATABASE in self._config.targets:
+                    group.create_task(self._watch_pool(name, REPLICA_DATABASE))
 
     async def _watch(self, name: int) -> None:
         wake = self._wake[name]
         while True:
             began = time.monotonic()
-            self.seen[name] = await self._look(self.seen[name])
+            console = self.seen[name].console
+            try:
+                self.seen[name] = replace(self.seen[name], facts=await console.facts(), error="")
+            except PoolerError as error:
+                self.seen[name] = Instance(console, error=str(error))
             self._unseen.discard(name)
             if not self._unseen:
                 self.all_seen.set()
             self._heard()
             wake.clear()
-            try:
-                async with asyncio.timeout(max(0.1, INTERVAL - (time.monotonic() - began))):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(max(_SOON, INTERVAL - (time.monotonic() - began))):
                     await wake.wait()
-            except TimeoutError:
-                pass
 
-    async def _look(self, before: Instance) -> Instance:
-        console = before.console
-        try:
-            facts = await console.facts()
-        except PoolerError as error:
-            return Instance(console, error=str(error))
-        if self._waiting(facts):
-            # A query would wait as all do.
-            return Instance(console, facts, "", before.leader_pool, before.replica_pool)
-        leader = replica = None
-        if DATABASE in facts.hosts:
-            leader = await self._served(console, DATABASE)
-        if REPLICA_DATABASE in facts.hosts:
-            replica = await self._served(console, REPLICA_DATABASE)
-        return Instance(console, facts, "", leader, replica)
+    async def _watch_pool(self, name: int, database: str) -> None:
+        """Ask through the pool, each time over a connection of its own, that is not kept.
+
+        One that is not answered is waited for, and said to be so: the engine does not notice that a client which waits
+        has gone, so that new ones would pile up.
+        """
+        asking: asyncio.Task[Served] | None = None
+        since = 0.0
+        while True:
+            began = time.monotonic()
+            facts = self.seen[name].facts
+            if facts is None and asking is not None:
+                asking.cancel()
+                asking = None
+            if asking is None and facts is not None and database in facts.hosts and not self._waiting(facts):
+                asking, since = asyncio.create_task(self._served(self.seen[name].console, database)), began
+            if asking is not None:
+                done, _ = await asyncio.wait({asking}, timeout=SECONDS)
+                waited = time.monotonic() - since
+                served = asking.result() if done else Served(time.monotonic(), error=_no_answer(waited))
+                asking = None if done else asking
+                seen = self.seen[name]
+                if seen.facts is not None and database == DATABASE:
+                    self.seen[name] = replace(seen, leader_pool=served)
+                elif seen.facts is not None:
+                    self.seen[name] = replace(seen, replica_pool=served)
+                await asyncio.sleep(max(_SOON, INTERVAL - (time.monotonic() - began)))
+            else:
+                await asyncio.sleep(_SOON)
 
     async def _served(self, console: Console, database: str) -> Served:
-        """As a client would see it: over a connection of its own, that is not kept."""
         try:
-            async with asyncio.timeout(SECONDS):
-                session = await wire.over_socket(console.socket, self._config.role, database)
-                try:
-                    (table,) = await session.ask(THROUGH_POOL)
-                finally:
-                    session.close()
+            session = await wire.over_socket(console.socket, self._config.role, database)
+            try:
+                (table,) = await session.ask(THROUGH_POOL)
+            finally:
+                session.close()
             recovery, *read_only = table.first()
-        except TimeoutError:
-            return Served(time.monotonic(), error=f"no answer through the pool within {SECONDS:g} s")
         except (PoolerError, ValueError) as error:
             return Served(time.monotonic(), error=str(error))
         in_recovery = recovery == "t"
         return Served(time.monotonic(), not in_recovery and set(read_only) == {"off"}, in_recovery)
+
+
+def _no_answer(seconds: float) -> str:
+    return f"no answer through the pool for {seconds:.1f} s"

@@ -259,6 +259,12 @@ class Agent:
             assert time.monotonic() < deadline, found
             found = self.status()
 
+    def until_writable(self, server: str) -> None:
+        """Ask until it has heard from this server that it takes writes."""
+        deadline = time.monotonic() + SECONDS
+        while not self.status()["servers"].get(server, {}).get("writable"):
+            assert time.monotonic() < deadline, self.status()
+
     def until_ready(self, path: str = "/ready", *, ready: bool = True) -> dict[str, Any]:
         deadline = time.monotonic() + SECONDS
         _, found = self.ask(path)

@@ -80,7 +80,7 @@ def test_a_switchover_loses_no_transaction(two: Pair, agent: Agent) -> None:
     assert felt["done"] > 0
     assert felt["stall"] > 0.1
     assert order(connection, "/release") == 200
-    agent.process.hears("the leader is 127.0.0.12:5432")
+    agent.until("leader", "127.0.0.12:5432")
     while min(done) <= max(before) + 5 and not failed:
         pass
     stop.set()
@@ -89,6 +89,7 @@ def test_a_switchover_loses_no_transaction(two: Pair, agent: Agent) -> None:
     assert failed == []
     assert agent.until_ready()["leader"] == "127.0.0.12:5432"
     assert agent.process.silent_on("hosts file: points at 127.0.0.11")
+    assert agent.process.silent_on("takes no writes")
 
 
 def test_who_goes_away_in_a_pause_has_it_ended(two: Pair, agent: Agent) -> None:

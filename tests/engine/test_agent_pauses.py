@@ -51,6 +51,7 @@ def test_what_operators_have_paused_is_paused_again_after_a_restart_and_stays(tw
     while not paused(two):
         pass
     # A pause of its own comes and goes, that of the operator stays.
+    agent.until_writable("127.0.0.11:5432")
     first = two.databases[0]
     first.crash()
     agent.process.hears("PAUSE")
@@ -70,6 +71,7 @@ def test_a_single_database_that_operators_have_paused_stays_paused(two: Pair) ->
     agent = two.start_agent()
     while paused(two) != {"app"}:
         pass
+    agent.until_writable("127.0.0.11:5432")
     first = two.databases[0]
     first.crash()
     agent.process.hears("PAUSE")
