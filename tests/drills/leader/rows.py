@@ -41,7 +41,7 @@ class Row:
 
 ROWS = (
     Row("switchover", ours.switchover, beyond=0.1, each=0),
-    Row("20 switchovers", ours.switchovers_in_a_row, each=0),
+    Row("20 switchovers", ours.switchovers_in_a_row, designs=(OURS,), each=0),
     Row("switchover by REST", events.switchover_by_rest),
     Row("leader killed", events.leader_killed, beyond=0.5, each=1, middle=5),
     Row("leader partitioned", events.leader_partitioned, beyond=0.5, each=1, middle=5),
