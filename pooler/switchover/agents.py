@@ -39,7 +39,8 @@ class Agent:
         parts = urlsplit(url)
         self.url = url.rstrip("/")
         self._timeout = timeout
-        self._lost = ""
+        self.lost = ""
+        """Why the connection has ended, if it has."""
         host, port = parts.hostname or "", parts.port or 9127
         self._connection: http.client.HTTPConnection
         if parts.scheme == "https":
@@ -84,8 +85,8 @@ class Agent:
             raise PoolerError(f"{self.url}: POST /canary/stop is not understood ({error!r})") from None
 
     def _post(self, path: str, body: Mapping[str, object] | None = None, seconds: float = 0.0) -> dict[str, Any]:
-        if self._lost:
-            raise PoolerError(self._lost)
+        if self.lost:
+            raise PoolerError(self.lost)
         try:
             if self._connection.sock is not None:
                 self._connection.sock.settimeout(self._timeout + seconds + (_GRACE if seconds else 0.0))
@@ -104,8 +105,8 @@ class Agent:
     def _lose(self, error: Exception) -> PoolerError:
         self._connection.close()
         words = (error.strerror if isinstance(error, OSError) else "") or str(error) or type(error).__name__
-        self._lost = f"{self.url}: {words}"
-        return PoolerError(self._lost)
+        self.lost = f"{self.url}: {words}"
+        return PoolerError(self.lost)
 
 
 class Agents:
@@ -118,7 +119,9 @@ class Agents:
         self._all = tuple(agents)
         self._held: list[Agent] = []
         self._watched: list[Agent] = []
-        self._pool = ThreadPoolExecutor(max(1, len(self._all)))
+        # A thread of its own for each: an error that OpenSSL remembers in a thread is taken for one of the next
+        # connection that is used in it.
+        self._threads = {agent: ThreadPoolExecutor(1) for agent in self._all}
         self.felt: dict[str, Canary] = {}
         """What each host's client has felt, by the agent's URL, as far as they have been stopped."""
 
@@ -136,8 +139,8 @@ class Agents:
         self.close()
 
     def close(self) -> None:
-        self._pool.shutdown()
-        for agent in self._all:
+        for agent, thread in self._threads.items():
+            thread.shutdown()
             agent.close()
 
     def hold(self, seconds: float) -> None:
@@ -183,7 +186,9 @@ class Agents:
 
     def _each(self, agents: Sequence[Agent], order: Callable[[Agent], None]) -> None:
         failed = []
-        for future in [self._pool.submit(order, agent) for agent in agents]:
+        # One whose connection was lost undoes by itself, and its loss has been told.
+        there = [agent for agent in agents if not agent.lost]
+        for future in [self._threads[agent].submit(order, agent) for agent in there]:
             try:
                 future.result()
             except PoolerError as error:

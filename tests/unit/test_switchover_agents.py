@@ -100,17 +100,19 @@ def test_every_failing_agent_is_named(fleet: Fleet, pair: tuple[StandIn, StandIn
     assert all(f"a transaction of {stand_in.url} goes on" in str(error.value) for stand_in in pair)
 
 
-def test_a_lost_connection_is_not_opened_again(fleet: Fleet) -> None:
+def test_a_lost_connection_is_told_once_and_not_opened_again(fleet: Fleet, pair: tuple[StandIn, StandIn]) -> None:
     """A new one would hold nothing, and the agent has undone all that came by the old one."""
-    with stand_in_agents.agent(fleet) as stand_in, agents(fleet, stand_in) as one:
-        one.hold(60)
-        stand_in.lose.add("/pause")
-        with pytest.raises(PoolerError, match=re.escape(stand_in.url)):
-            one.pause(5)
-        stand_in.lose.clear()
-        with pytest.raises(PoolerError, match=re.escape(stand_in.url)):
-            one.resume()
-        assert stand_in.paths == ["/hold", "/pause"]
+    one, two = pair
+    with agents(fleet, *pair) as both:
+        both.hold(60)
+        two.lose.add("/pause")
+        with pytest.raises(PoolerError, match=f"^{re.escape(two.url)}: [^;]*$"):
+            both.pause(5)
+        two.lose.clear()
+        both.resume()
+        both.release()
+    assert one.paths == ["/hold", "/pause", "/resume", "/release"]
+    assert two.paths == ["/hold", "/pause"]
 
 
 def test_an_agent_that_does_not_answer_is_named_before_anybody_is_held(fleet: Fleet) -> None:
