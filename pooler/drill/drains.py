@@ -56,13 +56,17 @@ def early(closed: Sequence[float], drains: Sequence[Drain], deadline: float, sla
     """How many connections were closed when no instance had waited for `deadline` seconds.
 
     `closed` and the drains are in seconds since the epoch. A connection may be closed from the deadline of some drain
-    on until that instance has ended; `slack` is what the clocks and a busy machine may be off.
+    on until that instance has ended; `slack` is what the clocks may be off. A client on a busy machine may hear of its
+    end some seconds late.
     """
     return sum(not any(_allowed(at, drain, deadline, slack) for drain in drains) for at in closed)
+
+
+_LATE = 3.0
 
 
 def _allowed(at: float, drain: Drain, deadline: float, slack: float) -> bool:
     if drain.waited is None:
         return False
     until = float("inf") if drain.ended is None else drain.ended
-    return drain.waited + deadline - slack <= at <= until + slack
+    return drain.waited + deadline - slack <= at <= until + _LATE
