@@ -22,13 +22,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.drills")
     parser.add_argument("--only", choices=sorted(DRILLS), help="one drill instead of all")
     parser.add_argument("--short", action="store_true", help="the form that every test run includes")
-    parser.add_argument("--runs", type=int, default=5, help="of each event of the drill `leader` (default %(default)s)")
-    parser.add_argument("--events", default="", help="of the drill `leader`, with commas between, instead of all")
+    parser.add_argument("--runs", type=int, help="of each event of `changes` or `leader`, instead of 3 and 5")
+    parser.add_argument("--events", help="of `changes` or `leader`, with commas between, instead of all")
     parsed = parser.parse_args()
-    more = {"leader": {"runs": parsed.runs, "events": tuple(filter(None, parsed.events.split(",")))}}
+    chosen = {} if parsed.runs is None else {"runs": parsed.runs}
+    chosen |= {} if parsed.events is None else {"events": tuple(filter(None, parsed.events.split(",")))}
     missed = 0
     for name in [parsed.only] if parsed.only else sorted(DRILLS):
-        figures = DRILLS[name](parsed.short, **more.get(name, {}))
+        figures = DRILLS[name](parsed.short, **({} if name == "main" else chosen))
         print(f"\n{name}{' (short)' if parsed.short else ''}\n{table(figures)}", flush=True)
         write(RESULTS / f"{name}{'-short' if parsed.short else ''}.json", figures)
         missed += sum(not figure.reached for figure in figures)

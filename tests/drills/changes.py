@@ -8,6 +8,7 @@ their harm.
 from __future__ import annotations
 
 import json
+import re
 import secrets
 import sys
 import time
@@ -60,6 +61,10 @@ class Row:
     plain: bool = False
     host: str = HOST
     newcomers: bool = True
+
+    @property
+    def slug(self) -> str:
+        return re.sub(r"\W+", "-", self.what)
 
 
 @dataclass
@@ -129,20 +134,26 @@ class Outcome:
 _NEW = (Stream.LOGINS, Stream.KNOCKS)
 
 
-def run(short: bool) -> list[Figure]:
+def run(short: bool, runs: int = ROUNDS, events: Sequence[str] = ()) -> list[Figure]:
+    """`events` are slugs of rows, all when none is said."""
+    if unknown := {*events} - {row.slug for rows in _ROWS.values() for row in rows}:
+        there = ", ".join(row.slug for row in _ROWS["socket"])
+        raise SystemExit(f"no such events: {', '.join(sorted(unknown))} (there are {there})")
     with booted(_SMALL_LAB if short else LAB, {}) as fleet:
         if not short:
             _make_images(fleet)
-        return measure(fleet, short)
+        return measure(fleet, short, runs, events)
 
 
-def measure(fleet: Fleet, short: bool) -> list[Figure]:
+def measure(fleet: Fleet, short: bool, runs: int = ROUNDS, events: Sequence[str] = ()) -> list[Figure]:
     """On a fleet that is there already; it is left otherwise than it was."""
     figures: list[Figure] = []
     for dispatch in ("socket",) if short else ("socket", "engine"):
         base = {**_BASE, "pgbouncer_dispatch": dispatch}
         for row in _SHORT if short else _ROWS[dispatch]:
-            outcomes = [_run(fleet, row, base, number, short) for number in range(1 if short else ROUNDS)]
+            if events and row.slug not in events:
+                continue
+            outcomes = [_run(fleet, row, base, number, short) for number in range(1 if short else runs)]
             figures += _figures(f"{row.what} ({dispatch})", row, outcomes)
     return figures
 
