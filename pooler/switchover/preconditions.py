@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ..errors import InvalidError, Problem, nearest
 from ..patroni import Cluster, Member
@@ -21,10 +21,10 @@ class Transaction:
 
 @dataclass(frozen=True)
 class Activity:
-    """`hidden` counts the sessions of each role that ours may not look at; their transactions are not known."""
+    """`hidden` are open transactions of roles that ours may not look at, by number; when they began is not known."""
 
     transactions: tuple[Transaction, ...] = ()
-    hidden: Mapping[str, int] = field(default_factory=dict)
+    hidden: Mapping[str, Transaction] = field(default_factory=dict)
 
 
 def leader(cluster: Cluster) -> Member:
@@ -72,6 +72,12 @@ def transactions(activity: Activity, limit: float) -> None:
                 for each in old
             ]
         )
+
+
+def lasting(first: Activity, later: Activity, seconds: float) -> Activity:
+    """The transactions of `later`; of the hidden ones those that were open in `first` too, so many seconds before."""
+    seen = [replace(each, age=seconds) for number, each in later.hidden.items() if number in first.hidden]
+    return Activity((*later.transactions, *seen))
 
 
 def _cluster(cluster: Cluster) -> Sequence[Problem]:

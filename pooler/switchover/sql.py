@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 from typing import Literal
 
@@ -19,12 +18,15 @@ _SECONDS = 2
 """For connecting, and for one answer."""
 
 _ACTIVITY = """
-SELECT pid, usename, state, extract(epoch FROM clock_timestamp() - xact_start)::float8
-  FROM pg_catalog.pg_stat_activity
- WHERE usesysid IS NOT NULL AND pid <> pg_backend_pid()
-   AND (backend_type = 'client backend' OR backend_type IS NULL)
+SELECT a.pid, a.usename, a.state, extract(epoch FROM clock_timestamp() - a.xact_start)::float8, l.virtualtransaction
+  FROM pg_catalog.pg_stat_activity AS a
+  LEFT JOIN pg_catalog.pg_locks AS l
+    ON l.pid = a.pid AND l.locktype = 'virtualxid' AND l.virtualxid = l.virtualtransaction AND l.granted
+ WHERE a.usesysid IS NOT NULL AND a.datid IS NOT NULL AND a.pid <> pg_backend_pid()
+   AND (a.backend_type = 'client backend' OR a.backend_type IS NULL)
 """
-"""Of sessions of roles that ours may not look at only process and user are shown."""
+"""Of sessions of roles that ours may not look at only process, role and database are shown. But everybody sees locks,
+and each open transaction holds one on its own number."""
 
 
 class Database:
@@ -75,12 +77,12 @@ class Database:
 
     def activity(self) -> Activity:
         """The open transactions of other sessions, as far as our role may see them. Raises PoolerError."""
-        transactions, hidden = [], Counter[str]()
-        for pid, user, state, age in self._rows(_ACTIVITY):
-            if state is None:
-                hidden[str(user)] += 1
-            elif age is not None:
+        transactions, hidden = [], {}
+        for pid, user, state, age, number in self._rows(_ACTIVITY):
+            if state is not None and age is not None:
                 transactions.append(Transaction(int(str(pid)), str(user), str(state), float(str(age))))
+            elif state is None and number is not None:
+                hidden[str(number)] = Transaction(int(str(pid)), str(user), "state not visible", 0.0)
         return Activity(tuple(transactions), hidden)
 
     def checkpoint(self) -> bool:

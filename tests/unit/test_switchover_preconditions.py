@@ -155,6 +155,15 @@ def test_old_transactions_are_named_the_oldest_first_and_young_ones_are_not() ->
     ]
 
 
+def test_a_transaction_that_we_may_not_look_at_is_as_old_as_we_have_seen_it() -> None:
+    first = Activity(hidden={"3/17": Transaction(21, "app", "?", 0.0), "4/8": Transaction(22, "app", "?", 0.0)})
+    later = Activity(hidden={"3/18": Transaction(21, "app", "?", 0.0), "4/8": Transaction(22, "app", "?", 0.0)})
+    preconditions.transactions(preconditions.lasting(first, later, 5.0), 5.0)
+    with pytest.raises(InvalidError) as error:
+        preconditions.transactions(preconditions.lasting(first, later, 5.1), 5.0)
+    assert [problem.what for problem in error.value.problems] == ["process 22 of app, ?, for 5 s"]
+
+
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"members": [{"name": "db1"}]}', '{"members": 1}'])
 def test_an_answer_that_is_no_cluster_is_an_error_of_ours(text: str) -> None:
     with pytest.raises(PoolerError, match="is not what Patroni answers"):
