@@ -19,7 +19,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -462,6 +462,13 @@ def pair() -> Pair:
     except BaseException:
         running.close()
         raise
+
+
+def until(so: Callable[[], bool]) -> None:
+    """Look again and again, until it is so."""
+    deadline = time.monotonic() + SECONDS
+    while not so():
+        assert time.monotonic() < deadline, "it does not come to be so"
 
 
 def tell(

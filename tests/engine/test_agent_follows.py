@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from pooler.server import Server
-from tests.engine.pair import ADDRESSES, Pair, pair
+from tests.engine.pair import ADDRESSES, Pair, pair, until
 
 WHERE = "SELECT host(inet_server_addr()), pg_is_in_recovery()"
 
@@ -97,8 +97,7 @@ def test_nobody_is_followed_whom_only_patroni_or_only_sql_calls_the_leader(two: 
     assert {entry["host"] for entry in two.hosts().values()} == {ADDRESSES[0]}
     # A server takes writes that Patroni does not call the leader.
     two.patroni.leader, two.patroni.replicas = None, {second.server: {}}
-    while agent.status()["patroni"]["http://127.0.0.10:8008"]["leader"]:
-        pass
+    until(lambda: agent.status()["patroni"]["http://127.0.0.10:8008"]["leader"] is None)
     second.promote()
     agent.process.hears("RESUME")  # by the limit
     assert {entry["host"] for entry in two.hosts().values()} == {ADDRESSES[0]}
@@ -158,8 +157,7 @@ def test_the_higher_timeline_wins_while_the_old_leader_still_takes_writes(two: P
     # Whom a member that is cut off still names is not followed back.
     two.patroni.leader, two.patroni.replicas = first.server, {second.server: {}}
     agent.until("leader", "127.0.0.12:5432")
-    while agent.status()["patroni"]["http://127.0.0.10:8008"]["leader"] != "127.0.0.11:5432":
-        pass
+    until(lambda: agent.status()["patroni"]["http://127.0.0.10:8008"]["leader"] == "127.0.0.11:5432")
     assert agent.until_ready()["leader"] == "127.0.0.12:5432"
     assert {entry["host"] for entry in two.hosts().values()} == {ADDRESSES[1]}
     assert agent.process.silent_on("PAUSE")
@@ -169,8 +167,7 @@ def test_the_last_leader_stays_while_patroni_is_silent(two: Pair) -> None:
     agent = two.start_agent()
     agent.until_ready()
     two.patroni.close()
-    while not agent.status()["patroni"]["http://127.0.0.10:8008"]["error"]:
-        pass
+    until(lambda: bool(agent.status()["patroni"]["http://127.0.0.10:8008"]["error"]))
     assert agent.until_ready()["leader"] == "127.0.0.11:5432"
     with two.client() as client:
         assert client.execute(WHERE).fetchone() == (ADDRESSES[0], False)
@@ -204,9 +201,7 @@ def test_an_instance_that_reads_an_older_file_is_told_again(two: Pair) -> None:
     two.console("RELOAD")
     two.write_hosts(right)
     agent.until_ready()
-    rows: list[dict[str, Any]] = two.console("SHOW DATABASES")
-    while {row["host"] for row in rows if row["name"] == "app"} != {ADDRESSES[0]}:
-        rows = two.console("SHOW DATABASES")
+    until(lambda: (ADDRESSES[0], "app") in [(row["host"], row["name"]) for row in two.console("SHOW DATABASES")])
 
 
 def test_the_file_is_left_to_whoever_owns_it(two: Pair) -> None:
@@ -264,10 +259,7 @@ def test_no_session_of_the_agent_holds_up_an_instance_that_is_to_end(two: Pair) 
     agent.until_ready()
     two.console("SHUTDOWN WAIT_FOR_CLIENTS")
     two.instances[50001].popen.wait(10)
+    until(lambda: not agent.until_ready()["instances"]["50001"]["ready"])
     assert agent.until_ready()["instances"]["50002"]["ready"]
-    found = agent.until_ready()
-    while found["instances"]["50001"]["ready"]:
-        found = agent.until_ready()
     two.start_instance(50001)
-    while not found["instances"]["50001"]["ready"]:
-        found = agent.until_ready()
+    until(lambda: bool(agent.until_ready()["instances"]["50001"]["ready"]))

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
-from tests.engine.pair import ADDRESSES, Agent, Pair, pair, tell
+from tests.engine.pair import ADDRESSES, Agent, Pair, pair, tell, until
 
 WHERE = "SELECT host(inet_server_addr()), pg_is_in_recovery()"
 
@@ -81,8 +81,7 @@ def test_a_switchover_loses_no_transaction(two: Pair, agent: Agent) -> None:
     assert felt["stall"] > 0.1
     assert order(connection, "/release") == 200
     agent.until("leader", "127.0.0.12:5432")
-    while min(done) <= max(before) + 5 and not failed:
-        pass
+    until(lambda: min(done) > max(before) + 5 or bool(failed))
     stop.set()
     for worker in workers:
         worker.join()
@@ -136,8 +135,7 @@ def test_an_open_transaction_is_waited_for_and_then_the_pause_is_given_up(two: P
 
 def test_an_instance_that_does_not_answer_is_not_paused_over(two: Pair, agent: Agent) -> None:
     two.instances[50002].kill()
-    while agent.status()["instances"]["50002"]["ready"]:
-        pass
+    until(lambda: not agent.status()["instances"]["50002"]["ready"])
     connection = agent.connect(leaf=True)
     assert order(connection, "/hold", seconds=60) == 200
     status, answer = tell(connection, "/pause", body={"seconds": 0.5})
@@ -172,13 +170,10 @@ def test_a_held_agent_does_not_follow(two: Pair, agent: Agent) -> None:
     first, second = two.databases
     second.promote()
     two.patroni.leader, two.patroni.replicas = second.server, {}
-    while not (agent.status()["servers"]["127.0.0.12:5432"]["writable"]):
-        pass
-    while agent.status()["patroni"]["http://127.0.0.10:8008"]["leader"] != "127.0.0.12:5432":
-        pass
+    agent.until_writable("127.0.0.12:5432")
+    until(lambda: agent.status()["patroni"]["http://127.0.0.10:8008"]["leader"] == "127.0.0.12:5432")
     first.crash()
-    while agent.status()["servers"]["127.0.0.11:5432"]["misses"] < 3:
-        pass
+    until(lambda: agent.status()["servers"]["127.0.0.11:5432"]["misses"] >= 3)
     assert {entry["host"] for entry in two.hosts().values()} == {ADDRESSES[0]}
     assert paused(two) == [False, False]
     assert order(connection, "/release") == 200

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from pooler.agent.config import Target
-from tests.engine.pair import ADDRESSES, Entries, Pair, pair
+from tests.engine.pair import ADDRESSES, Entries, Pair, pair, tell, until
 
 WHERE = "SELECT host(inet_server_addr()), pg_is_in_recovery()"
 MIXED: Entries = {
@@ -43,13 +43,11 @@ def test_what_operators_have_paused_is_paused_again_after_a_restart_and_stays(tw
     two.start_instances(50001, 50002)
     two.record("paused").write_text("*\n")
     agent = two.start_agent()
-    while not (paused(two) and paused(two, 50002)):
-        pass
+    until(lambda: bool(paused(two) and paused(two, 50002)))
     assert agent.until_ready(ready=False)["reason"] == "paused by an operator"
     two.instances[50001].kill()
     two.start_instance(50001)
-    while not paused(two):
-        pass
+    until(lambda: bool(paused(two)))
     # A pause of its own comes and goes, that of the operator stays.
     agent.until_writable("127.0.0.11:5432")
     first = two.databases[0]
@@ -69,8 +67,7 @@ def test_a_single_database_that_operators_have_paused_stays_paused(two: Pair) ->
     two.start_instances(50001)
     two.record("paused").write_text("app\n")
     agent = two.start_agent()
-    while paused(two) != {"app"}:
-        pass
+    until(lambda: paused(two) == {"app"})
     agent.until_writable("127.0.0.11:5432")
     first = two.databases[0]
     first.crash()
@@ -117,9 +114,32 @@ def test_only_databases_that_follow_the_leader_wait_for_one(two: Pair) -> None:
         agent.process.hears("RESUME")
         assert paused(two) == set()
     # No replica is left: the leader serves them.
-    while two.hosts()["reading"]["host"] != ADDRESSES[1]:
-        pass
+    until(lambda: two.hosts()["reading"]["host"] == ADDRESSES[1])
     assert two.hosts()["fixed"]["host"] == ADDRESSES[1]
+
+
+def test_a_pause_right_after_an_ordered_one_leaves_nothing_paused(two: Pair) -> None:
+    """What an instance said before it was told to go on is not taken for somebody else's pause."""
+    two.start_instances(50001, entries=MIXED)
+    agent = two.start_agent(targets=TARGETS)
+    agent.until_ready()
+    first = two.databases[0]
+    connection = agent.connect(leaf=True)
+    for path, body in (("/hold", {"seconds": 60}), ("/pause", {"seconds": 5})):
+        assert tell(connection, path, body=body)[0] == 200
+    assert paused(two) == {"app", "pgbouncer_agent"}
+    # Long enough for the agent to have looked at its own pause.
+    age = agent.status()["patroni"]["http://127.0.0.10:8008"]["age"]
+    until(lambda: bool(agent.status()["patroni"]["http://127.0.0.10:8008"]["age"] < age))
+    for path in ("/resume", "/release"):
+        assert tell(connection, path)[0] == 200
+    agent.until_writable("127.0.0.11:5432")
+    first.crash()
+    agent.process.hears("PAUSE")
+    first.start()
+    agent.process.hears("RESUME")
+    assert paused(two) == set()
+    agent.until("paused_by_hand", {})
 
 
 def test_a_replica_that_dies_is_replaced_by_the_leader_and_comes_back(two: Pair) -> None:
@@ -127,6 +147,7 @@ def test_a_replica_that_dies_is_replaced_by_the_leader_and_comes_back(two: Pair)
     agent = two.start_agent(targets=TARGETS)
     second = two.databases[1]
     agent.until_ready("/ready/replica")
+    agent.process.hears("and 127.0.0.12 port 5432")
     assert two.hosts()["reading"] == {
         "dbname": "postgres",
         "host": ADDRESSES[1],
@@ -134,13 +155,13 @@ def test_a_replica_that_dies_is_replaced_by_the_leader_and_comes_back(two: Pair)
         "load_balance_hosts": "round-robin",
     }
     second.crash()
-    agent.process.hears("hosts file")
+    agent.process.hears("hosts file: points at 127.0.0.11 port 5432")
     with two.client(dbname="reading") as reading:
         assert reading.execute(WHERE).fetchone() == (ADDRESSES[0], False)
         assert agent.until_ready("/ready/replica", ready=False)["reason"]
         assert agent.until_ready()["ready"]
         second.start()
-        agent.process.hears("hosts file")
+        agent.process.hears("and 127.0.0.12 port 5432")
         assert reading.execute(WHERE).fetchone() == (ADDRESSES[1], True)
 
 
