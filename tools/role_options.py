@@ -16,7 +16,7 @@ import yaml
 
 ROOT = Path(__file__).parent.parent
 SPECS = ROOT / "roles/pgbouncer/meta/argument_specs.yml"
-_MARKUP = re.compile(r"\b[OVCM]\((?:ignore:)?([^)]*)\)")
+_MARKUP = re.compile(r"\b(?:RV|[OVCM])\((?:ignore:)?([^)]*)\)")
 
 
 def rendered() -> str:

@@ -27,6 +27,7 @@ _PULL = f"{_SCRIPTS}/pull-image"
 """Exists until the image has been pulled once; afterwards the image is Ansible's matter."""
 
 _UNITS = "/etc/systemd/system"
+_SERVICES = ("pgbouncer-image.service", "pgbouncer-drain.service")
 _SECRETS_UNIT = "pgbouncer-secrets.service"
 _QUADLETS = "/etc/containers/systemd"
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -133,8 +134,8 @@ def url_problems(place: str, url: str) -> list[Problem]:
 
 def waiting(pooler: Pooler, boot: FirstBoot) -> Tree:
     """A host that has everything but certificates and secrets: the first run of Ansible brings them and starts it."""
-    kept = [file for file in units.render(pooler, None) if file.path != units.AGENT]
-    return Tree((*kept, *_own(pooler, boot)), _enabled(), _fetched(boot), boot.authorized_keys)
+    files = (*units.render(pooler, None), _preset(_SERVICES, ()), *_own(pooler, boot))
+    return Tree(files, _enabled(_SERVICES), _fetched(boot), boot.authorized_keys)
 
 
 def serving(pooler: Pooler, boot: FirstBoot, facts: bundle.Facts, leaves: Tree) -> tuple[Tree, tuple[File, ...]]:
@@ -143,12 +144,14 @@ def serving(pooler: Pooler, boot: FirstBoot, facts: bundle.Facts, leaves: Tree) 
     `leaves` are the certificates that `facts` names, with their `current` links.
     """
     made = bundle.build(pooler, facts)
-    links = [(bundle.CURRENT, f"releases/{made.release}"), *_enabled(_SECRETS_UNIT), *_instances(pooler), *leaves.links]
+    services = (*_SERVICES, _SECRETS_UNIT)
+    links = [(bundle.CURRENT, f"releases/{made.release}"), *_enabled(services), *_instances(pooler), *leaves.links]
     public = [file for file in made.files if file.mode & 0o077]
     secret = [file for file in made.files if not file.mode & 0o077]
     unit = File(f"{_UNITS}/{_SECRETS_UNIT}", _secrets_unit(pooler).encode())
+    preset = _preset(services, pooler.consoles if pooler.dispatch == "socket" else ())
     return (
-        Tree((*public, unit, *_own(pooler, boot)), tuple(links), _fetched(boot), boot.authorized_keys),
+        Tree((*public, unit, preset, *_own(pooler, boot)), tuple(links), _fetched(boot), boot.authorized_keys),
         (*secret, *leaves.files),
     )
 
@@ -204,9 +207,16 @@ def _instances(pooler: Pooler) -> Iterable[tuple[str, str]]:
             yield f"{_UNITS}/sockets.target.wants/pgbouncer@{console}.socket", units.SOCKET
 
 
-def _enabled(*more: str) -> tuple[tuple[str, str], ...]:
-    names = ("pgbouncer-image.service", "pgbouncer-drain.service", *more)
-    return tuple((f"{_UNITS}/multi-user.target.wants/{name}", f"{_UNITS}/{name}") for name in names)
+def _enabled(services: Iterable[str]) -> tuple[tuple[str, str], ...]:
+    return tuple((f"{_UNITS}/multi-user.target.wants/{name}", f"{_UNITS}/{name}") for name in services)
+
+
+def _preset(services: Iterable[str], sockets: Iterable[int]) -> File:
+    """A systemd that applies all presets at first boot would disable what is not named in one."""
+    lines = [f"enable {name}" for name in services]
+    if names := " ".join(map(str, sockets)):
+        lines.append(f"enable pgbouncer@.socket {names}")
+    return File("/etc/systemd/system-preset/20-pgfleet.preset", "".join(f"{line}\n" for line in lines).encode())
 
 
 def _fetched(boot: FirstBoot) -> tuple[tuple[str, Fetched], ...]:

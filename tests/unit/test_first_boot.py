@@ -99,6 +99,8 @@ def test_instances_are_enabled_as_the_pgbouncer_module_enables_them() -> None:
         assert found[f"/etc/containers/systemd/pgbouncer@{console}.container"] == "pgbouncer@.container"
         wants = f"/etc/systemd/system/sockets.target.wants/pgbouncer@{console}.socket"
         assert found[wants] == "/etc/systemd/system/pgbouncer@.socket"
+    (preset,) = (file.content.decode() for file in public.files if file.path.endswith(".preset"))
+    assert "enable pgbouncer@.socket 50001 50002 50003\n" in preset
 
 
 def test_where_the_engine_opens_its_ports_there_is_no_socket_to_enable() -> None:
