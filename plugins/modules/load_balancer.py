@@ -119,6 +119,7 @@ import traceback
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
+MISSING = None
 try:
     import boto3
     from botocore.config import Config

@@ -36,6 +36,10 @@ class Cloud:
         return boto3.client("elbv2")
 
     @cached_property
+    def s3(self) -> Any:
+        return boto3.client("s3")
+
+    @cached_property
     def fleet(self) -> dict[str, Any]:
         """The variables of localhost."""
         written = yaml.safe_load((self.inventory / "fleet.yml").read_text())
@@ -132,6 +136,9 @@ class Cloud:
             "load balancers": {each["LoadBalancerArn"] for each in elb.describe_load_balancers()["LoadBalancers"]},
             "target groups": {each["TargetGroupArn"] for each in elb.describe_target_groups()["TargetGroups"]},
         }
+
+    def objects(self, bucket: str) -> set[str]:
+        return {each["Key"] for each in self.s3.list_objects_v2(Bucket=bucket).get("Contents", [])}
 
     def play(
         self,

@@ -21,6 +21,7 @@ WORDS = "An error occurred ({}) when calling the {} operation: {}"
         ({"msg": WORDS.format("VpcLimitExceeded", "CreateVpc", "The maximum number")}, "a quota of the account"),
         ({"msg": WORDS.format("VcpuLimitExceeded", "RunInstances", "more vCPU")}, "a quota of the account"),
         ({"msg": "Failed to create", "error": {"code": "AddressLimitExceeded"}}, "a quota of the account"),
+        ({"msg": "Unable to authorize: Failed to authorize security group ingress"}, "may not be there"),
         ({"msg": WORDS.format("RequestLimitExceeded", "RunInstances", "too often")}, "was asked too often"),
         ({"msg": WORDS.format("DependencyViolation", "DeleteVpc", "has dependencies")}, "something still uses it"),
         ({"msg": WORDS.format("InsufficientInstanceCapacity", "RunInstances", "not enough")}, "another zone"),

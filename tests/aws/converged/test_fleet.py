@@ -58,7 +58,8 @@ RULES: dict[str, set[Rule]] = {
     "jump": {SCRAPED, (22, 22, "203.0.113.0/24")},
 }
 ANOTHER = ["10.30.0.0/16"]
-POOL2 = {"name": "pool2", "group": "pooler", "zone": "eu-central-1b", "address": "10.0.9.21", "user_data": "{}"}
+BUCKET = "first-boots"
+POOL2 = {"name": "pool2", "group": "pooler", "zone": "eu-central-1b", "address": "10.0.9.21"}
 
 
 def groups(cloud: Cloud, variables: dict[str, Any], *options: str) -> Run:
@@ -72,6 +73,17 @@ def targets(cloud: Cloud) -> set[str]:
     (group,) = cloud.elb.describe_target_groups()["TargetGroups"]
     found = cloud.elb.describe_target_health(TargetGroupArn=group["TargetGroupArn"])["TargetHealthDescriptions"]
     return {each["Target"]["Id"] for each in found}
+
+
+@pytest.fixture(scope="module")
+def pool2(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """A host whose first boot needs more than fits into user data; in the words of pgfleet.pooler.ignition."""
+    cloud.s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
+    file = tmp_path_factory.mktemp("secrets") / "pool2.tar.gz"
+    file.write_bytes(b"what only the host may read")
+    stored = {"bucket": BUCKET, "key": "ignition/pool2.json", "content": '{"ignition": {"version": "3.3.0"}}'}
+    secret = {"bucket": BUCKET, "key": "secrets/pool2.tar.gz", "src": str(file), "sha512": "0"}
+    return POOL2 | {"ignition": {"user_data": "{}", "object": stored, "secrets": secret, "butane": ""}}
 
 
 @pytest.fixture(scope="module")
@@ -225,7 +237,7 @@ def test_an_image_that_does_not_exist_is_noticed_before_anything_is_made(cloud: 
 
 def test_user_data_that_ec2_would_refuse_are_noticed_before_any_call(cloud: Cloud) -> None:
     before = cloud.book()
-    # Umlauts are two bytes each.
+    # Two bytes each.
     run = cloud.play(HOSTS, variables={"more_hosts": [POOL2 | {"user_data": "ö" * 8192 + "x"}]})
     assert run.status != 0
     assert "16385 bytes, must not be longer than 16384" in run.output
@@ -241,9 +253,9 @@ def test_a_quota_of_instances_is_called_that_and_nothing_is_made(cloud: Cloud) -
     assert cloud.instances() == before
 
 
-def test_the_next_run_adds_the_host_and_leaves_the_others_alone(cloud: Cloud) -> None:
+def test_the_next_run_adds_the_host_and_leaves_the_others_alone(cloud: Cloud, pool2: dict[str, Any]) -> None:
     before = cloud.instances()
-    added = cloud.play(HOSTS, variables={"more_hosts": [POOL2]})
+    added = cloud.play(HOSTS, variables={"more_hosts": [pool2]})
     assert added.status == 0, added.tail()
     after = cloud.instances()
     assert {name: after[name]["InstanceId"] for name in before} == {
@@ -253,6 +265,15 @@ def test_the_next_run_adds_the_host_and_leaves_the_others_alone(cloud: Cloud) ->
     assert targets(cloud) == {after[name]["InstanceId"] for name in ("pool1", "pool2")}
     data = cloud.ec2.describe_instance_attribute(InstanceId=after["pool2"]["InstanceId"], Attribute="userData")
     assert base64.b64decode(data["UserData"]["Value"]) == b"{}"
+
+
+def test_what_a_first_boot_fetches_was_put_into_the_bucket_encrypted(cloud: Cloud) -> None:
+    found = {key: cloud.s3.get_object(Bucket=BUCKET, Key=key) for key in cloud.objects(BUCKET)}
+    assert {key: each["Body"].read() for key, each in found.items()} == {
+        "ignition/pool2.json": b'{"ignition": {"version": "3.3.0"}}',
+        "secrets/pool2.tar.gz": b"what only the host may read",
+    }
+    assert {each["ServerSideEncryption"] for each in found.values()} == {"AES256"}
 
 
 def test_a_host_that_is_no_longer_listed_gets_no_new_clients_and_is_not_ended(cloud: Cloud) -> None:
@@ -278,10 +299,11 @@ def test_removal_wants_to_hear_the_name_once_more(cloud: Cloud) -> None:
     assert cloud.writes() == before
 
 
-def test_removal_leaves_nothing(cloud: Cloud) -> None:
-    removed = cloud.play(REMOVE, variables={"infrastructure_remove": "shop"})
+def test_removal_leaves_nothing(cloud: Cloud, pool2: dict[str, Any]) -> None:
+    removed = cloud.play(REMOVE, variables={"infrastructure_remove": "shop", "aws_hosts_list": [pool2]})
     assert removed.status == 0, removed.tail()
     assert set().union(*cloud.everything().values()) == set()
+    assert cloud.objects(BUCKET) == set()
     assert not (cloud.inventory / "ssh.cfg").exists()
 
 
