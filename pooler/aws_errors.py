@@ -48,8 +48,8 @@ _REMEDIES: tuple[tuple[str, str], ...] = (
     (
         # amazon.aws keeps EC2's own words to itself here.
         r"Failed to (authorize|create) security group",
-        "EC2 refused a security group: a group or prefix list that a rule names may not be there, the quota of groups or "
-        "of rules in a group may be used up, or the policy of the credentials may lack the action",
+        "EC2 refused a security group: a group or prefix list that a rule names may not be there, the quota of groups "
+        "or of rules in a group may be used up, or the policy of the credentials may lack the action",
     ),
     (r"DependencyViolation|ResourceInUse", "something still uses it: it is removed when that is gone; run again"),
 )
