@@ -70,12 +70,7 @@ class ActionModule(PoolerAction):
         _require(host, pooler, before, self.check)
         wanted = bundle.build(pooler, _facts(pooler, before))
         todo = plan.plan(pooler, wanted, before)
-        shown: dict[str, Any] = {}
-        warnings = [f"{host.name}: {text}" for text in plan.warnings(pooler, before)]
-        if before.leader_trouble:
-            warnings.append(f"{host.name}: the last known leader stays: {before.leader_trouble}")
-        if warnings:
-            shown["warnings"] = warnings
+        shown: dict[str, Any] = {"warnings": _warnings(host, pooler, before)}
         if self.diff:
             shown["diff"] = diff.files(before, wanted, todo)
         if not todo.changes or self.check:
@@ -88,6 +83,7 @@ class ActionModule(PoolerAction):
         _refuse_disruption(host, pooler, todo)
         change = _Change(host, pooler, wanted, todo, before)
         after = change.carry_out()
+        shown["warnings"] = _warnings(host, pooler, after)
         return _result(pooler, todo, after, host) | shown | {"drained": change.drained}
 
     def _without_instances(self, host: Host, todo: Plan, script: str) -> dict[str, Any]:
@@ -211,6 +207,13 @@ class _Change:
         if answer.failed or missing:
             state = f"the way back is not complete (instances {missing} do not answer): {_step(answer)}{answer.failed}"
         raise HostError(f"{self.host.name}: {why}\n{state}")
+
+
+def _warnings(host: Host, pooler: Pooler, seen: Observed) -> list[str]:
+    found = list(plan.warnings(pooler, seen))
+    if seen.leader_trouble:
+        found.append(f"the last known leader stays: {seen.leader_trouble}")
+    return [f"{host.name}: {text}" for text in found]
 
 
 def _refuse_disruption(host: Host, pooler: Pooler, todo: Plan) -> None:

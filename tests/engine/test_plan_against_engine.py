@@ -205,13 +205,13 @@ def state(instance: Instance, among: Instance) -> dict[str, list[Row]]:
 def nameless(users: Sequence[Row], limits: Row) -> Iterator[bool]:
     """Which rows of SHOW USERS tell nothing but a name: the engine forgets no name until it ends.
 
-    It prints the sizes of the row before where a user has none (1.24.1: its buffers live longer than the row).
+    Where a user has no sizes, 1.24.1 prints those of the row before, since its buffers live longer than the row.
     """
     before: Row = {"pool_size": "", "reserve_pool_size": ""}
     for row in users:
         yield (
             not row["pool_mode"]
-            and all(row[name] == text for name, text in before.items())
+            and all(row[name] in ("", text) for name, text in before.items())
             and all(row[name] == limits[name] for name in ("max_user_connections", "max_user_client_connections"))
         )
         before = {name: row[name] for name in before}

@@ -84,6 +84,10 @@ def test_a_removed_user_is_out_at_once_and_his_neighbour_stays(lab: Scenario, tm
         with pytest.raises(psycopg.OperationalError):
             gone.execute("SHOW VERSION")
         assert kept.execute("SHOW VERSION").fetchone()
+    for console in CONSOLES:
+        with pytest.raises(psycopg.OperationalError), clients.console(lab, console, goes):
+            pytest.fail(f"{goes} has got into {console} again")
+    assert change(lab, "--extra-vars", f"@{given}").recap(POOLER)["changed"] == 0
 
 
 def test_a_drained_host_serves_nobody_and_comes_back(lab: Scenario, pooler: Remote) -> None:
