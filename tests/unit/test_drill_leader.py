@@ -71,6 +71,13 @@ def test_a_write_that_the_old_leader_took_beside_the_new_one_is_told(late: float
     assert sum(not figure.reached for figure in found) == missed
 
 
+def test_on_a_busy_machine_only_counts_that_do_not_depend_on_it_have_goals() -> None:
+    slow = outcome(60.0, 2.0, lost=1)
+    for timed, missed in ((True, {"lost", "longest stall over its floor"}), (False, {"lost"})):
+        found = figures(BY_NAME["leader killed"], [slow], timed=timed)
+        assert {figure.what.partition(": ")[2] for figure in found if not figure.reached} == missed
+
+
 def test_other_designs_have_no_goals() -> None:
     assert figures(BY_NAME["leader killed"], [outcome(60.0, 2.0, (2.0, 3.0), 5, design="poller")]) == []
 
