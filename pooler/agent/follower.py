@@ -128,15 +128,10 @@ class Follower:
         before = self.state
         decision = decide(before, seen, self._rules)
         self.state = decision.state
+        if decision.pause:
+            # Before anything else: each millisecond more is a client more that gets an error.
+            await self._pause()
         self._tell(before, decision.state)
-        if decision.pause and decision.state.pause:
-            self.patroni.ask_now()
-            try:
-                await self._hands.start_pause("loss", self._config.pause_limit)
-                journal.say("PAUSE")
-            except PoolerError:
-                self.state = replace(self.state, pause=None)
-                raise
         pointers = self._pointers(decision.state.leader if seen.writable(decision.state.leader) else None, now)
         tried = self._pointing == pointers and now - self._pointed < _AGAIN
         if pointers and not tried and not self._hands.settled(pointers):
@@ -151,6 +146,14 @@ class Follower:
             journal.say("RESUME")
         if self._take_looked():
             await self._hands.tend(pointers)
+
+    async def _pause(self) -> None:
+        try:
+            await self._hands.start_pause("loss", self._config.pause_limit)
+        except PoolerError:
+            self.state = replace(self.state, pause=None)
+            raise
+        journal.say("PAUSE")
 
     def _take_looked(self) -> bool:
         looked, self._looked = self._looked, False

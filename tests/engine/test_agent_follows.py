@@ -54,9 +54,9 @@ def paused(two: Pair, console: int = 50001) -> bool:
 
 def test_it_becomes_ready_and_says_who_leads(two: Pair) -> None:
     agent = two.start_agent()
-    found = agent.until_ready()
-    assert found["leader"] == "127.0.0.11:5432"
-    assert found["instances"] == {name: {"ready": True, "reason": ""} for name in ("50001", "50002")}
+    assert agent.until_ready()["leader"] == "127.0.0.11:5432"
+    serving = {name: {"ready": True, "reason": ""} for name in ("50001", "50002")}
+    until(lambda: agent.until_ready()["instances"] == serving)
     assert agent.ask("/live") == (200, {"live": True})
     assert agent.ask("/ready/replica")[0] == 503
     assert agent.ask("/nothing")[0] == 404

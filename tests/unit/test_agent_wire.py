@@ -1,0 +1,124 @@
+"""The protocol as the agent speaks it, against a server that answers what a test tells it, byte by byte."""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pooler.agent import wire
+from pooler.agent.wire import Session, Table
+from pooler.errors import PoolerError
+
+WELCOME = b"R" + struct.pack("!II", 8, 0) + b"Z" + struct.pack("!I", 5) + b"I"
+
+
+def message(kind: bytes, body: bytes) -> bytes:
+    return kind + struct.pack("!I", len(body) + 4) + body
+
+
+def columns(*names: str) -> bytes:
+    return message(b"T", struct.pack("!H", len(names)) + b"".join(name.encode() + b"\0" + bytes(18) for name in names))
+
+
+def row(*values: str | None) -> bytes:
+    parts = [struct.pack("!i", -1) if v is None else struct.pack("!i", len(v.encode())) + v.encode() for v in values]
+    return message(b"D", struct.pack("!H", len(values)) + b"".join(parts))
+
+
+def error(text: str, severity: str = "ERROR") -> bytes:
+    return message(b"E", f"S{severity}\0M{text}\0\0".encode())
+
+
+READY = message(b"Z", b"I")
+DONE = message(b"C", b"SHOW\0")
+
+
+def talk(path: Path, answer: bytes, do: Callable[[Session], Awaitable[object]], welcome: bytes = WELCOME) -> object:
+    """Log in to a server that says `welcome` to the login and `answer` to the first query."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1 << 16)
+        writer.write(welcome)
+        if await reader.read(1 << 16):
+            # In pieces, as a network may cut it.
+            for at in range(0, len(answer), 7):
+                writer.write(answer[at : at + 7])
+                await writer.drain()
+        writer.close()
+
+    async def main() -> object:
+        server = await asyncio.start_unix_server(serve, path)
+        async with server, asyncio.timeout(10):
+            session = await wire.over_socket(str(path), "me", "db")
+            try:
+                return await do(session)
+            finally:
+                session.close()
+
+    return asyncio.run(main())
+
+
+def test_rows_are_read_by_the_names_of_their_columns(tmp_path: Path) -> None:
+    answer = columns("name", "host", "paused") + row("app", None, "1") + row("b", "é", "0") + DONE + READY
+
+    async def ask(session: Session) -> list[dict[str, str]]:
+        (table,) = await session.ask("SHOW DATABASES")
+        return table.dicts(("paused", "host", "no such column"))
+
+    assert talk(tmp_path / "s", answer, ask) == [{"paused": "1", "host": ""}, {"paused": "0", "host": "é"}]
+
+
+def test_several_questions_are_answered_in_their_order(tmp_path: Path) -> None:
+    answer = b"".join(columns("a") + row(text) + DONE + READY for text in ("1", "2"))
+
+    async def ask(session: Session) -> list[tuple[str, ...]]:
+        return [table.first() for table in await session.ask("SHOW A", "SHOW B")]
+
+    assert talk(tmp_path / "s", answer, ask) == [("1",), ("2",)]
+
+
+@pytest.mark.parametrize("severity", ["ERROR", "FATAL"])
+def test_a_refusal_is_told_in_the_servers_words(tmp_path: Path, severity: str) -> None:
+    with pytest.raises(PoolerError, match="not paused"):
+        talk(tmp_path / "s", error("database is not paused", severity) + READY, lambda session: session.ask("RESUME x"))
+
+
+def test_a_refused_login_is_told(tmp_path: Path) -> None:
+    with pytest.raises(PoolerError, match="login rejected"):
+        talk(tmp_path / "s", b"", lambda session: session.ask("x"), error("login rejected", "FATAL"))
+
+
+def test_a_server_that_wants_a_password_is_told_that_there_is_none(tmp_path: Path) -> None:
+    with pytest.raises(PoolerError, match="me is asked for a password"):
+        talk(tmp_path / "s", b"", lambda session: session.ask("x"), message(b"R", struct.pack("!I", 10)))
+
+
+def test_a_server_that_hangs_up_is_no_answer(tmp_path: Path) -> None:
+    with pytest.raises(PoolerError, match="closed the connection"):
+        talk(tmp_path / "s", columns("a") + row("1"), lambda session: session.ask("SHOW A"))
+
+
+@pytest.mark.parametrize("nonsense", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"R\0\0\0\1", b"R\xff\xff\xff\xff"])
+def test_what_is_no_postgresql_is_told_so(tmp_path: Path, nonsense: bytes) -> None:
+    with pytest.raises(PoolerError, match="no PostgreSQL answers there"):
+        talk(tmp_path / "s", b"", lambda session: session.ask("x"), nonsense)
+
+
+def test_nobody_listening_is_told(tmp_path: Path) -> None:
+    with pytest.raises(PoolerError, match="No such file"):
+        asyncio.run(wire.over_socket(str(tmp_path / "none"), "me", "db"))
+
+
+@given(st.lists(st.one_of(st.none(), st.text(max_size=5)), min_size=1, max_size=5), st.data())
+def test_any_row_is_taken_apart_as_it_was_put_together(values: list[str | None], data: st.DataObject) -> None:
+    names = tuple(f"c{number}" for number in range(len(values)))
+    wanted = data.draw(st.lists(st.sampled_from(names), unique=True))
+    table = Table(names, (row(*values)[5:],))
+    texts = dict(zip(names, ("" if value is None else value for value in values), strict=True))
+    assert table.dicts(wanted) == [{name: texts[name] for name in wanted}]
