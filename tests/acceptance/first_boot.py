@@ -22,7 +22,7 @@ from tests.lab import images, life, network
 from tests.lab.state import Paths
 
 from . import cloud, playbook, scenario
-from .scenario import DATABASE, POOLER, Scenario
+from .scenario import POOLER, Scenario
 
 WAITING = "pool2"
 IMAGE, SECRETS, CONFIG = "images/pooler.tar", f"secrets/{POOLER}.tar.gz", f"ignition/{WAITING}.json"
@@ -62,7 +62,6 @@ def inventory(current: Scenario, archive: Path) -> dict[str, Any]:
                 "pgbouncer_ignition_authorized_keys": [key],
                 "pgbouncer_ignition_image_url": f"s3://{cloud.BUCKET}/{IMAGE}",
                 "pgbouncer_ignition_image_sha512": sha512,
-                "pgbouncer_ignition_leader": current.addresses[DATABASE],
                 "pgbouncer_ignition_updates": {"windows": [{"days": ["Sat", "Sun"], "start": "02:30", "minutes": 90}]},
             },
             "hosts": {

@@ -116,6 +116,8 @@ def _start(lab: LabSpec, host: HostSpec, ready: Path) -> subprocess.Popen[bytes]
         options.append("--bind-ro=+/usr:/usr")
     if host.cpus:
         options.append(f"--cpu-affinity={host.cpus}")
+    # The last one is for the host's own systemd. nspawn may stop reading the console, and who writes there waits then.
+    options.append("systemd.show_status=no")
     environment = {
         **os.environ,
         "CGROUP": str(cgroup),

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from urllib3 import HTTPSConnectionPool
 
-from tests.acceptance import clients, cloud, first_boot
+from tests.acceptance import clients, cloud, first_boot, health
 from tests.acceptance.remote import Remote
 from tests.acceptance.scenario import CONSOLES, POOLER, Scenario
 
@@ -36,6 +36,10 @@ def test_every_instance_serves(lab: Scenario, pooler: Remote) -> None:
     for console in CONSOLES:
         databases = [row[0] for row in pooler.console(console, "SHOW DATABASES")]
         assert "app" in databases
+
+
+def test_the_agent_says_ready(lab: Scenario) -> None:
+    assert health.until(lambda: health.ask(lab, "/ready")[0] == 200)
 
 
 def test_the_host_is_like_fedora_coreos(pooler: Remote) -> None:

@@ -55,6 +55,7 @@ def test_another_pool_size_is_a_reload(lab: Scenario, pooler: Remote, first: Run
 
 def test_the_drill_of_changes_passes(lab: Scenario, first: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(lab.project)  # where its details go
+    monkeypatch.setenv("ANSIBLE_FORCE_COLOR", "0")  # molecule sets it, and what is printed is counted
     variables = {
         **lab.variables,
         "pgbouncer_patroni": [f"https://{lab.addresses[DATABASE]}:8008"],

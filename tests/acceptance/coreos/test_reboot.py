@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import select
 import time
+from dataclasses import dataclass
 
 import psycopg
 import pytest
 
-from tests.acceptance import clients
+from tests.acceptance import clients, health
 from tests.acceptance.playbook import site
 from tests.acceptance.remote import Remote
 from tests.acceptance.scenario import CONSOLES, POOLER, Scenario
@@ -19,27 +20,41 @@ _DEADLINE = 90
 """Seconds; draining takes at most the 60 of drain_timeout and transaction_timeout."""
 
 
+@dataclass(frozen=True)
+class Reboot:
+    """While the host went down: what a client in a transaction got, and what the agent said of the host."""
+
+    row: tuple[str, ...]
+    status: int
+    reason: str
+
+
 @pytest.fixture(scope="module")
-def rebooted(lab: Scenario, pooler: Remote) -> tuple[str, ...]:
-    """What a client in a transaction got for it, while the host went down and came back."""
+def rebooted(lab: Scenario, pooler: Remote) -> Reboot:
     ended = os.pidfd_open(cgroups.first_process(cgroups.host_cgroup(lab.name, POOLER)))
     with clients.connect(lab, autocommit=False) as connection:
         connection.execute("SELECT 1")
         pooler.sh("systemctl --no-block poweroff")
         _await_closed_port(lab)
+        status, said = health.ask(lab, "/ready")
         row = connection.execute("SELECT current_user, current_database()").fetchone()
         connection.commit()
     assert select.select([ended], [], [], _DEADLINE)[0], "the host is still up"
     os.close(ended)
     life.boot(lab.name, POOLER)
-    return row or ()
+    return Reboot(row or (), status, said["reason"])
 
 
-def test_a_transaction_ends_well_while_the_host_goes_down(rebooted: tuple[str, ...]) -> None:
-    assert rebooted == ("app", "app")
+def test_a_transaction_ends_well_while_the_host_goes_down(rebooted: Reboot) -> None:
+    assert rebooted.row == ("app", "app")
 
 
-def test_every_instance_was_drained(pooler: Remote, rebooted: tuple[str, ...]) -> None:
+def test_load_balancers_hear_of_it(rebooted: Reboot) -> None:
+    assert rebooted.status == 503
+    assert "drain" in rebooted.reason
+
+
+def test_every_instance_was_drained(pooler: Remote, rebooted: Reboot) -> None:
     said = pooler.sh("journalctl --no-pager --output=cat --unit=pgbouncer-drain.service --boot=-1")
     for console in CONSOLES:
         assert f"step drain {console}" in said
@@ -47,15 +62,16 @@ def test_every_instance_was_drained(pooler: Remote, rebooted: tuple[str, ...]) -
     assert "cut " not in said
 
 
-def test_the_host_serves_again_by_itself(lab: Scenario, rebooted: tuple[str, ...]) -> None:
+def test_the_host_serves_again_by_itself(lab: Scenario, rebooted: Reboot) -> None:
     assert clients.by_psycopg(lab, "app", "app") == ("app", "app")
 
 
-def test_the_host_is_not_taken_for_one_that_is_to_stay_out(pooler: Remote, rebooted: tuple[str, ...]) -> None:
+def test_the_host_is_not_taken_for_one_that_is_to_stay_out(lab: Scenario, pooler: Remote, rebooted: Reboot) -> None:
     assert pooler.sh("test ! -e /var/lib/pgbouncer/draining || echo marked") == ""
+    assert health.until(lambda: health.ask(lab, "/ready")[0] == 200)
 
 
-def test_a_run_after_the_reboot_finds_nothing_to_do(lab: Scenario, rebooted: tuple[str, ...]) -> None:
+def test_a_run_after_the_reboot_finds_nothing_to_do(lab: Scenario, rebooted: Reboot) -> None:
     again = site(lab, "--limit", POOLER)
     assert again.recap(POOLER)["changed"] == 0, again.tail()
 
