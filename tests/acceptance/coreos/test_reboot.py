@@ -41,6 +41,7 @@ def rebooted(lab: Scenario, pooler: Remote) -> Reboot:
         connection.commit()
     assert select.select([ended], [], [], _DEADLINE)[0], "the host is still up"
     os.close(ended)
+    life.kill(lab.name, POOLER)  # what is left outside of a host that has switched itself off
     life.boot(lab.name, POOLER)
     return Reboot(row or (), status, said["reason"])
 
