@@ -58,12 +58,16 @@ def fleet(directory: Path) -> Fleet:
 
 @dataclass
 class StandIn:
-    """What it was told, in order, and how it is to fail: a status and words by path, `lose` ends the connection."""
+    """What it was told, in order, and how it is to fail: a status and words by path.
+
+    `lose` ends the connection instead of an answer, `close` after it.
+    """
 
     url: str = ""
     told: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
     fails: dict[str, tuple[int, str]] = field(default_factory=dict)
     lose: set[str] = field(default_factory=set)
+    close: set[str] = field(default_factory=set)
     left: threading.Event = field(default_factory=threading.Event)
     """Set when the connection that held it has ended."""
     before: Callable[[str], None] = lambda _path: None
@@ -110,6 +114,8 @@ def agent(leaves: Fleet, leaf: Path | None = None) -> Iterator[StandIn]:
             text = json.dumps(answer).encode()
             self.send_response(status)
             self.send_header("Content-Length", str(len(text)))
+            if self.path in stand_in.close:
+                self.send_header("Connection", "close")
             self.end_headers()
             self.wfile.write(text)
 

@@ -115,6 +115,15 @@ def test_a_lost_connection_is_told_once_and_not_opened_again(fleet: Fleet, pair:
     assert two.paths == ["/hold", "/pause"]
 
 
+def test_a_connection_that_the_agent_has_ended_is_lost_too(fleet: Fleet) -> None:
+    with stand_in_agents.agent(fleet) as stand_in, agents(fleet, stand_in) as one:
+        stand_in.close.add("/hold")
+        one.hold(60)
+        with pytest.raises(PoolerError, match=re.escape(stand_in.url)):
+            one.pause(5)
+    assert stand_in.paths == ["/hold"]
+
+
 def test_an_agent_that_does_not_answer_is_named_before_anybody_is_held(fleet: Fleet) -> None:
     with stand_in_agents.agent(fleet) as stand_in:
         absent = StandIn("https://127.0.0.1:1")
