@@ -328,8 +328,15 @@ start() {{
   systemctl reset-failed "pgbouncer@$1.service" 2>/dev/null || :
   # A socket unit without its service may have lost the unix socket's path.
   [ ! -f {SOCKET} ] || {{ systemctl stop "pgbouncer@$1.socket"; systemctl start "pgbouncer@$1.socket"; }}
-  systemctl start "pgbouncer@$1.service" || {{ journal "$1"; return 1; }}
-  answers "$1" || {{ journal "$1"; return 1; }}
+  systemctl start "pgbouncer@$1.service" || {{ withdraw "$1"; return 1; }}
+  answers "$1" || {{ withdraw "$1"; return 1; }}
+}}
+withdraw() {{  # who waits at an instance that does not come up is better served by the others, if there are any
+  if systemctl list-units --plain --no-legend --state=active 'pgbouncer@*.service' | grep -qv "^pgbouncer@$1"; then
+    systemctl stop "pgbouncer@$1.socket" 2>/dev/null || :
+    systemctl stop --no-block "pgbouncer@$1.service"
+  fi
+  journal "$1"
 }}
 again() {{
   section "step restart $1"
