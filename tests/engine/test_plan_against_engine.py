@@ -94,6 +94,9 @@ def test_nothing_is_restarted_where_a_reload_would_do(
     if new.auth_query and any(rule.method == "trust" for rule in new.rules):
         event("a rule that trusts, and auth_query")  # who has left the userlist: only a server could show it
         return
+    if any(rule.method == "cert" for rule in new.rules):
+        event("a rule that asks for a certificate")  # nobody here has one
+        return
     before_it, after_it = forced_users(old), forced_users(new)
     if any(before_it[name] != after_it[name] for name in before_it.keys() & after_it.keys()):
         event("another forced user")  # the engine would go by the settings of the former, and show it nowhere
