@@ -38,6 +38,11 @@ class Hands:
         self._ending = False
         self._last: Mapping[str, Mapping[str, str]] = {}
 
+    @property
+    def pausing(self) -> bool:
+        """Whether the agent's own pause is in force, and not over but for an instance that has not heard so."""
+        return self.made is not None and not self._ending
+
     def settled(self, pointers: Pointers) -> bool:
         """Whether the hosts file and every instance that answers point there."""
         try:
@@ -170,7 +175,7 @@ class Hands:
         """An instance that has come back, in a pause."""
         if ALL in facts.paused or facts.at <= self._told.get(console.name, 0.0):
             return
-        if self.made and not self._ending:
+        if self.pausing:
             databases = self._form()(console)
             wanted = frozenset((ALL,)) if databases is None else databases
             if wanted - facts.paused:

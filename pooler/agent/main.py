@@ -97,7 +97,7 @@ class _Agent:
 
     def _waiting(self, facts: Facts) -> bool:
         """Whether a query through the pools would wait, so that it is not asked."""
-        return ALL in facts.paused or self._hands.made is not None
+        return ALL in facts.paused or self._hands.pausing
 
     async def _answer(self, request: Request) -> Answer:
         path = request.path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -76,6 +77,25 @@ def test_a_single_database_that_operators_have_paused_stays_paused(two: Pair) ->
     first.start()
     agent.process.hears("RESUME")
     assert paused(two) == {"app"}
+
+
+def test_an_instance_that_is_down_when_a_pause_ends_holds_up_nobody(two: Pair) -> None:
+    two.start_instances(50001, 50002)
+    agent = two.start_agent()
+    agent.until_ready()
+    agent.until_writable("127.0.0.11:5432")
+    first = two.databases[0]
+    first.crash()
+    agent.process.hears("PAUSE")
+    two.instances[50002].popen.send_signal(signal.SIGSTOP)
+    first.start()
+    agent.process.hears("RESUME")
+    assert agent.until_ready()["instances"]["50001"]["ready"]
+    assert not agent.until_ready()["instances"]["50002"]["ready"]
+    # It has been paused all the while, and is told when it answers again.
+    two.instances[50002].popen.send_signal(signal.SIGCONT)
+    until(lambda: bool(agent.until_ready()["instances"]["50002"]["ready"]))
+    assert not two.record("pause.json").exists()
 
 
 def test_a_pause_that_a_person_has_typed_is_left_alone_and_told(two: Pair) -> None:

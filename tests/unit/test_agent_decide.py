@@ -99,6 +99,20 @@ def test_no_pause_where_none_is_wanted() -> None:
     assert not decide(known, at(1.0, misses=5), Rules(pause_on_loss=False)).pause
 
 
+@given(st.lists(st.floats(0.1, 4.0), min_size=40, max_size=80))
+def test_a_leader_that_comes_and_goes_pauses_clients_a_few_times_a_minute(steps: list[float]) -> None:
+    state, now, pauses = decide(State(A), led_by(A, 0.0), RULES).state, 0.0, []
+    for step in steps:
+        now += step
+        decision = decide(state, at(now, misses=2), RULES)
+        if decision.pause:
+            pauses.append(now)
+        state = decide(decision.state, led_by(A, now + 0.05), RULES).state
+        assert state.pause is None
+    assert len(pauses) >= min(PAUSES, len(steps))
+    assert all(later - first >= WINDOW for first, later in zip(pauses, pauses[PAUSES:], strict=False))
+
+
 @settings(max_examples=400)
 @given(HISTORIES, st.booleans())
 def test_in_every_history(history: list[tuple[float, Seen]], confirmed: bool) -> None:
