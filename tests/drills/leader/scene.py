@@ -38,9 +38,10 @@ TTL = 20
 """Seconds that Patroni waits for a leader that is silent; it takes no less."""
 
 VARIABLES: Mapping[str, Any] = {
+    # Two hosts with two instances each: four server connections, twice the cores of the database, as the peers have.
     "pgbouncer_databases": [
-        {"name": "app", "pool_size": 20},
-        {"name": f"app{READING}", "dbname": "app", "pool_size": 20, "target": "replica"},
+        {"name": "app", "pool_size": 1},
+        {"name": f"app{READING}", "dbname": "app", "pool_size": 1, "target": "replica"},
     ],
     "pgbouncer_agent": {"enabled": True},
     "pgbouncer_settings": {"log_connections": 0, "log_disconnections": 0},
