@@ -198,28 +198,23 @@ def test_a_client_network_that_is_added_is_one_rule_more(cloud: Cloud) -> None:
     assert cloud.writes()[before:] == ["AuthorizeSecurityGroupIngress"]
 
 
-def test_what_replaces_a_rule_is_open_before_the_old_one_is_closed(cloud: Cloud) -> None:
-    before = len(cloud.writes())
-    # Networks one address wider and none of the old ones: all clients change their rule at once.
-    replaced = groups(cloud, {"aws_network_clients": ["10.20.0.0/15"], "more_clients": []})
-    assert replaced.status == 0, replaced.tail()
-    assert cloud.rules() == RULES | {"load_balancer": {(6432, 6432, "10.20.0.0/15")}}
-    assert cloud.writes()[before:] == ["AuthorizeSecurityGroupIngress", "RevokeSecurityGroupIngress"]
-
-
-def test_rules_of_others_stay_where_they_are_wanted_and_ours_go_back_to_what_they_were(cloud: Cloud) -> None:
+def test_what_replaces_a_rule_is_open_before_the_old_one_is_closed_and_rules_of_others_stay(cloud: Cloud) -> None:
     cloud.ec2.authorize_security_group_ingress(
-        GroupId=cloud.groups()["pooler"]["GroupId"],
+        GroupId=cloud.groups()["load_balancer"]["GroupId"],
         IpPermissions=[
             {"IpProtocol": "tcp", "FromPort": 4000, "ToPort": 4000, "IpRanges": [{"CidrIp": "10.40.0.0/16"}]},
         ],
     )
-    kept = groups(cloud, {"purge": False})
-    assert kept.status == 0, kept.tail()
-    assert cloud.rules() == RULES | {"pooler": RULES["pooler"] | {(4000, 4000, "10.40.0.0/16")}}
+    before = len(cloud.writes())
+    # All clients change their rule at once.
+    replaced = groups(cloud, {"aws_network_clients": ["10.20.0.0/15"], "purge": False})
+    assert replaced.status == 0, replaced.tail()
+    theirs = {(4000, 4000, "10.40.0.0/16")}
+    assert cloud.rules() == RULES | {"load_balancer": {(6432, 6432, "10.20.0.0/15")} | theirs}
+    assert cloud.writes()[before:] == ["AuthorizeSecurityGroupIngress", "RevokeSecurityGroupIngress"]
 
 
-def test_rules_of_others_are_closed_where_they_are_not_wanted(cloud: Cloud) -> None:
+def test_rules_of_others_are_closed_where_they_are_not_wanted_and_ours_go_back(cloud: Cloud) -> None:
     purged = groups(cloud, {})
     assert purged.status == 0, purged.tail()
     assert "-  4000 from 10.40.0.0/16" in purged.output
@@ -253,10 +248,14 @@ def test_a_quota_of_instances_is_called_that_and_nothing_is_made(cloud: Cloud) -
     assert cloud.instances() == before
 
 
-def test_the_next_run_adds_the_host_and_leaves_the_others_alone(cloud: Cloud, pool2: dict[str, Any]) -> None:
+def test_the_next_run_adds_the_host_and_ends_none_of_those_that_are_not_listed(
+    cloud: Cloud, pool2: dict[str, Any]
+) -> None:
     before = cloud.instances()
-    added = cloud.play(HOSTS, variables={"more_hosts": [pool2]})
+    pool1 = next(each for each in cloud.fleet["aws_hosts_list"] if each["name"] == "pool1")
+    added = cloud.play(HOSTS, variables={"hosts_instead": [pool1, pool2]})
     assert added.status == 0, added.tail()
+    assert "db1, jump1: aws_hosts_purge would end them" in added.output
     after = cloud.instances()
     assert {name: after[name]["InstanceId"] for name in before} == {
         name: each["InstanceId"] for name, each in before.items()
@@ -276,18 +275,11 @@ def test_what_a_first_boot_fetches_was_put_into_the_bucket_encrypted(cloud: Clou
     assert {each["ServerSideEncryption"] for each in found.values()} == {"AES256"}
 
 
-def test_a_host_that_is_no_longer_listed_gets_no_new_clients_and_is_not_ended(cloud: Cloud) -> None:
-    kept = cloud.play(HOSTS, variables={"hosts_instead": [POOL2]})
-    assert kept.status == 0, kept.tail()
-    assert "db1, jump1, pool1: aws_hosts_purge would end them" in kept.output
-    assert set(cloud.instances()) == {"jump1", "db1", "pool1", "pool2"}
-    assert targets(cloud) == {cloud.instances()["pool2"]["InstanceId"]}
-
-
-def test_a_host_that_is_no_longer_listed_is_ended_when_told_so(cloud: Cloud) -> None:
-    gone = cloud.play(HOSTS, variables={"aws_hosts_purge": True})
+def test_a_host_that_is_no_longer_listed_is_ended_when_told_so_and_gets_no_more_clients(cloud: Cloud) -> None:
+    pool1 = next(each for each in cloud.fleet["aws_hosts_list"] if each["name"] == "pool1")
+    gone = cloud.play(HOSTS, variables={"hosts_instead": [pool1], "aws_hosts_purge": True})
     assert gone.status == 0, gone.tail()
-    assert set(cloud.instances()) == {"jump1", "db1", "pool1"}
+    assert set(cloud.instances()) == {"pool1"}
     assert targets(cloud) == {cloud.instances()["pool1"]["InstanceId"]}
 
 
