@@ -213,7 +213,7 @@ class Coordinator:
     def _checkpoint(self, old: Database) -> None:
         """Patroni orders one in the pause; there is less left for it to write when there has just been one."""
         if not old.checkpoint():
-            self._note(f"no checkpoint beforehand: {self.config.role} may not order one without pg_checkpoint")
+            self._note(f"{self.config.role} may not order a checkpoint beforehand; a superuser may, when much is dirty")
 
     def _elsewhere(self, members: Rest) -> Server | None:
         with ExitStack() as stack:
