@@ -66,12 +66,12 @@ class Agent:
 class Unfinished:
     """What a run had still to do when it was broken off: whose sessions end, which databases get new connections.
 
-    `drains`: an instance is still set to come back late, as while it is drained.
+    `drains`: instances, by console port, that may no longer take new clients.
     """
 
     expel: tuple[str, ...] = ()
     reconnect: tuple[str, ...] = ()
-    drains: bool = False
+    drains: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -199,12 +199,12 @@ def consoles(text: str) -> dict[int, dict[str, list[dict[str, str]]]]:
 
 
 def unfinished(lines: Iterable[str]) -> Unfinished:
-    """Lines of a kind and a name: `expel NAME`, `reconnect NAME`, `drain DIRECTORY`."""
+    """Lines of a kind and a name: `expel NAME`, `reconnect NAME`, `drain CONSOLE`."""
     found: dict[str, list[str]] = {"expel": [], "reconnect": [], "drain": []}
     for line in lines:
         kind, _space, name = line.partition(" ")
         found.setdefault(kind, []).append(name)
-    return Unfinished(tuple(found["expel"]), tuple(found["reconnect"]), bool(found["drain"]))
+    return Unfinished(tuple(found["expel"]), tuple(found["reconnect"]), tuple(map(int, found["drain"])))
 
 
 def leader(text: str) -> tuple[Server | None, str]:

@@ -120,6 +120,8 @@ def plan(pooler: Pooler, bundle: Bundle, observed: Observed) -> Plan:
         if bundle.databases in write and not any(change.effect >= Effect.RELOAD for change in found):
             # SHOW DATABASES tells neither of an entry `*` nor of every key.
             found = (*found, Change("databases", Effect.RELOAD, "differ from their file", console))
+        if console in left.drains:
+            found = (*found, Change("its drain", Effect.ROLLING_RESTART, "was broken off", console))
         if left.expel or left.reconnect:
             found = (*found, Change("what an earlier run has begun", Effect.RELOAD, "was not finished", console))
         if "*" not in databases and _any_database(instance):
@@ -152,8 +154,6 @@ def plan(pooler: Pooler, bundle: Bundle, observed: Observed) -> Plan:
     changes += agent
     if observed.draining:
         changes.append(Change("the host", Effect.NONE, "is no longer marked as taken out"))
-    if left.drains:
-        changes.append(Change("a drain", Effect.NONE, "was broken off"))
     hidden = any(not observed.instances[console].enabled for console in set(pooler.consoles) & set(observed.instances))
     wanted_paths = {file.path for file in bundle.files}
     delete = tuple(path for path in (SOCKET, AGENT, CONFIG) if path in observed.files and path not in wanted_paths)
@@ -163,8 +163,7 @@ def plan(pooler: Pooler, bundle: Bundle, observed: Observed) -> Plan:
         write=write,
         delete=delete,
         switch=switch,
-        units=any(file.path in unit_paths for file in write)
-        or bool(start or remove or delete or left.drains or hidden),
+        units=any(file.path in unit_paths for file in write) or bool(start or remove or delete or hidden),
         reload=tuple(reload),
         reconnect=reconnect,
         expel=expel,

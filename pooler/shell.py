@@ -68,7 +68,9 @@ section marks
 for mark in {DRAINING} {PAUSE}; do [ ! -e $mark ] || echo $mark; done
 section unfinished
 [ ! -f {UNFINISHED} ] || cat {UNFINISHED}
-for late in /run/systemd/system/pgbouncer@*.service.d; do [ ! -d "$late" ] || echo "drain $late"; done
+for late in /run/systemd/system/pgbouncer@[0-9]*.service.d; do
+  [ ! -d "$late" ] || {{ late=${{late#*@}}; echo "drain ${{late%%.*}}"; }}
+done
 section containers
 containers=$(podman ps --no-trunc --filter 'name=^pgbouncer-[0-9]' --filter 'name=^pgbouncer-agent$' \\
   --format '{{{{.Names}}}}|{{{{.ImageID}}}}|{{{{index .Labels "{LABEL}"}}}}')

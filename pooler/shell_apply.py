@@ -207,7 +207,6 @@ def _units(pooler: Pooler) -> list[str]:
         # Where the kernel's settings are read-only, connections that queue at a stopping instance are reset.
         f"/usr/lib/systemd/systemd-sysctl {SYSCTL} || :",
         *(f"enable {console}" for console in pooler.consoles),
-        f"rm -rf {_LATE.replace('$1', '*')}",
         "systemctl daemon-reload",
     ]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pooler import bundle, diff, ini, scram, settings, userlist, variables
+from pooler import bundle, diff, ini, observed, scram, settings, userlist, variables
 from pooler.bundle import Bundle, Facts
 from pooler.model import AUTH_DATABASE, Pooler
 from pooler.observed import Agent, FoundFile, Instance, Observed, Unfinished
@@ -336,3 +336,21 @@ def test_the_diff_of_a_userlist_shows_that_it_changes_and_nothing_of_it() -> Non
 def _userlist(made: Bundle) -> str:
     (text,) = (file.content.decode() for file in made.files if file.path.endswith("userlist.txt"))
     return text
+
+
+def test_what_a_broken_run_had_still_to_do_is_done() -> None:
+    wanted = pooler()
+    made = bundle.build(wanted, FACTS)
+    left = observed.unfinished(["expel alice", "reconnect app", "reconnect gone", "drain 50002"])
+    todo = plan(wanted, made, replace(converged(wanted, made), unfinished=left))
+    assert (todo.reload, todo.restart) == ((50001, 50002), (50002,))
+    assert (todo.expel, todo.reconnect) == (("alice",), ("app",))
+
+
+def test_an_instance_that_would_not_start_with_the_host_is_enabled_and_not_restarted() -> None:
+    wanted = pooler()
+    made = bundle.build(wanted, FACTS)
+    seen = converged(wanted, made)
+    hidden = replace(seen, instances={**seen.instances, 50001: replace(seen.instances[50001], enabled=False)})
+    todo = plan(wanted, made, hidden)
+    assert (todo.units, todo.reload, todo.restart, todo.effect) == (True, (), (), Effect.NONE)
