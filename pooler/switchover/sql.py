@@ -87,14 +87,15 @@ class Database:
 
     def checkpoint(self) -> bool:
         """Write out what is dirty, so that a shutdown has little left to do; False when our role may not order it."""
+        self._rows("SET statement_timeout = 0")
         try:
-            self._rows("SET statement_timeout = 0")
             self._rows("CHECKPOINT")
-            self._rows("RESET statement_timeout")
         except PoolerError as error:
-            if isinstance(error.__cause__, psycopg.errors.InsufficientPrivilege):
-                return False
-            raise
+            if not isinstance(error.__cause__, psycopg.errors.InsufficientPrivilege):
+                raise
+            return False
+        finally:
+            self._rows("RESET statement_timeout")
         return True
 
     def close(self) -> None:
@@ -112,5 +113,7 @@ class Database:
             cursor = self._connection.execute(statement.encode())
             return cursor.fetchall() if cursor.description else []
         except psycopg.Error as error:
-            self.close()
+            # After a refusal it is kept: the member's own scripts look for it.
+            if self._connection is not None and self._connection.closed:
+                self.close()
             raise PoolerError(f"{self.server.host}:{self.server.port}: {str(error).strip()}") from error

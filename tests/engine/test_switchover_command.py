@@ -18,6 +18,8 @@ from tests.engine.pair import ADDRESSES, PATRONI, PORT, ROLE, Agent, Pair, pair,
 
 PORT_OF_REST = 8018
 
+_PLANNED = f"SELECT count(*) FROM pg_stat_activity WHERE usename = '{ROLE}' AND application_name = 'pooler-switchover'"
+
 
 @dataclass
 class Scene:
@@ -136,6 +138,18 @@ def test_clients_of_the_old_leader_go_on_at_the_new_one_and_none_fails(scene: Sc
     assert scene.paused() == [False, False]
     assert scene.agent.until_ready()["leader"] == f"{ADDRESSES[1]}:5432"
     assert scene.agent.process.silent_on("takes no writes")
+
+
+def test_scripts_of_the_old_leader_can_tell_that_it_is_planned(scene: Scene) -> None:
+    sessions: list[int] = []
+
+    def order() -> int:
+        sessions.append(scene.two.databases[0].sql(_PLANNED))
+        return 412
+
+    scene.order = order
+    scene.run()
+    assert sessions == [1]
 
 
 def test_when_patroni_refuses_everything_is_as_it_was(scene: Scene) -> None:
