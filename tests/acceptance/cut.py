@@ -33,22 +33,32 @@ _KILLS = {"script": "kill -KILL 0", "sshd": "systemctl kill --signal=KILL ssh.se
 
 @dataclass(frozen=True)
 class Cut:
-    """`point` counts from 1; `passed`: points of the `scripts` that have ended; `where`: where it was cut, in words."""
+    """`point` counts from 1; `passed`: points of the `scripts` that have ended; `where`: where it was cut, in words.
+
+    With a `function`, which is one of the scripts', the point is where that is called first, and no other.
+    """
 
     point: int
     victim: Victim
     test: int
+    function: str = ""
     passed: int = 0
     scripts: int = 0
     where: str = ""
 
 
 def interrupted(
-    scenario: Scenario, directory: Path, playbook: str, *options: str, point: int, victim: Victim
+    scenario: Scenario,
+    directory: Path,
+    playbook: str,
+    *options: str,
+    point: int = 0,
+    victim: Victim = "script",
+    function: str = "",
 ) -> tuple[str, Run]:
     """Where the play was cut, and what it had said by then; nowhere when it was over before that point."""
     state, ssh = directory / "cut.json", directory / "ssh"
-    _write(state, Cut(point, victim, os.getpid()))
+    _write(state, Cut(point, victim, os.getpid(), function))
     words = [sys.executable, "-m", "tests.acceptance.cut", str(state)]
     ssh.write_text(f'#!/bin/sh\ncd {shlex.quote(str(scenario.project))}\nexec {shlex.join(words)} "$@"\n')
     ssh.chmod(0o755)
@@ -76,13 +86,13 @@ def main() -> int:
             ssh.stdin.flush()
             ssh.kill()
             _die(state, cut, f"in the stream of {name}")
-        ssh.stdin.write(_with_death_at(stream, left - 2, _KILLS[cut.victim]))
+        ssh.stdin.write(_with_death(stream, cut, left - 2))
         ssh.stdin.close()
         status = ssh.wait()
         listener.join()
     steps = re.findall(rb"^@[0-9a-f]{16} step (.*)$", b"".join(said), re.MULTILINE)
     if status in (137, 254, 255):
-        _die(state, cut, f"at step {left - 2} of {name}")
+        _die(state, cut, f"in {cut.function}" if cut.function else f"at step {left - 2} of {name}")
     _write(state, replace(cut, passed=cut.passed + 2 + len(steps), scripts=cut.scripts + 1))
     return status
 
@@ -94,9 +104,16 @@ def _pass_on(source: io.BufferedReader, said: list[bytes]) -> None:
         sys.stdout.buffer.flush()
 
 
-def _with_death_at(stream: bytes, step: int, kill: str) -> bytes:
-    """The stream with a script that kills when it says that it begins this step."""
-    changed = io.BytesIO()
+def _with_death(stream: bytes, cut: Cut, step: int) -> bytes:
+    """The stream with a script that kills when it says that it begins this step, or in the function."""
+    kill, changed = _KILLS[cut.victim], io.BytesIO()
+    if cut.function:
+        place, death = rf"\n{cut.function}\(\) \{{", f"\n{cut.function}() {{ {kill};"
+    else:
+        place = r'"\$1"; \}\n'
+        death = (
+            f'"$1"; case $1 in step*) steps=$((steps + 1)); [ $steps != {step} ] || {{ {kill}; }};; esac; }}\nsteps=0\n'
+        )
     with (
         tarfile.open(fileobj=io.BytesIO(stream), mode="r:gz") as before,
         tarfile.open(fileobj=changed, mode="w", format=tarfile.GNU_FORMAT) as after,
@@ -106,9 +123,8 @@ def _with_death_at(stream: bytes, step: int, kill: str) -> bytes:
             assert file
             content = file.read()
             if entry.name == "script":
-                death = f"case $1 in step*) steps=$((steps + 1)); [ $steps != {step} ] || {{ {kill}; }};; esac"
-                content, count = re.subn(rb'"\$1"; \}\n', f'"$1"; {death}; }}\nsteps=0\n'.encode(), content, count=1)
-                assert count == 1, "the script has no `section` as it was"
+                content, count = re.subn(place.encode(), lambda _match: death.encode(), content, count=1)
+                assert count == 1, "the script is no longer as this expects"
                 entry.size = len(content)
             after.addfile(entry, io.BytesIO(content))
     return gzip.compress(changed.getvalue())

@@ -137,3 +137,20 @@ def test_a_rolling_restart_may_be_killed_anywhere(lab: Scenario, pooler: Remote,
 def test_scaling_may_be_killed_anywhere(lab: Scenario, pooler: Remote, tmp_path: Path) -> None:
     cuts = walk(lab, pooler, tmp_path, ({}, {"pgbouncer_instances": 3}), "sshd")
     assert "at step 1 of script 2" in cuts
+
+
+def test_a_drain_that_dies_lets_clients_stay_and_ends_by_itself(lab: Scenario, pooler: Remote, tmp_path: Path) -> None:
+    options = given(tmp_path, {"pgbouncer_drain_timeout": 60, "pgbouncer_settings": {"pkt_buf": 8192}})
+    with contextlib.ExitStack() as clients_of_both:
+        kept = [clients_of_both.enter_context(clients.connect(lab)) for _number in range(LOGINS)]
+        where, _ended = interrupted(lab, tmp_path, PLAYBOOK, *options, function="leave")
+        assert where == "in leave"
+        serves(lab, where)
+        assert [connection.execute("SELECT 1").fetchone() for connection in kept] == [(1,)] * LOGINS
+    # The engine goes when its clients have gone, and systemd starts the instance anew, ports included.
+    started = "systemctl show --property=ActiveEnterTimestampMonotonic --value pgbouncer@50001.service"
+    before = pooler.sh(started)
+    assert any(pooler.sh(started) != before for _attempt in range(1000))
+    serves(lab, "in leave, later")
+    completes(lab, given(tmp_path, {}), where)
+    assert pooler.sh(LEFTOVERS) == ""
