@@ -58,16 +58,21 @@ class Console:
     def __init__(self, name: int, port: int, runtime: str = RUNTIME) -> None:
         self.name = name
         self.socket = f"{runtime}/{name}/.s.PGSQL.{port}"
-        self._heard: tuple[tuple[Table, ...], Facts] | None = None
+        self._rows: dict[bytes, tuple[str, str, int, bool]] = {}
+        self._hosts: Mapping[str, tuple[str, int]] = {}
 
     async def facts(self) -> Facts:
-        """Hosts, pauses and server connections."""
+        """Hosts, pauses and server connections. The hosts are the same object as long as they are the same."""
         at = time.monotonic()
-        tables = tuple(await self.tell("SHOW STATE", "SHOW DATABASES", "SHOW SERVERS"))
-        if self._heard is None or self._heard[0] != tables:
-            self._heard = (tables, _facts(at, *tables))
-        facts = self._heard[1]
-        return Facts(at, facts.hosts, facts.paused, facts.links)
+        state, databases, servers = await self.tell("SHOW STATE", "SHOW DATABASES", "SHOW SERVERS")
+        # Of a thousand databases hardly one is another than it was a second ago.
+        self._rows = {row: self._rows.get(row) or _database(databases, row) for row in databases.rows}
+        found = self._rows.values()
+        hosts = {name: (host, port) for name, host, port, _ in found if name != CONSOLE}
+        if hosts != self._hosts:
+            self._hosts = hosts
+        paused = frozenset(name for name, _, _, is_paused in found if is_paused)
+        return Facts(at, self._hosts, paused | _everything(state), _links(servers))
 
     async def tell(self, *commands: str, seconds: float = SECONDS) -> list[Table]:
         """Commands in one session, until all are answered."""
@@ -111,8 +116,9 @@ class Console:
 
     async def resume(self, mine: Collection[str]) -> None:
         """End these pauses; those that are over already are none."""
-        tables = await self.tell("SHOW STATE", "SHOW DATABASES")
-        commands = resumes(_paused(*tables) & frozenset(mine))
+        state, databases = await self.tell("SHOW STATE", "SHOW DATABASES")
+        paused = {row["name"] for row in databases.dicts(("name", "paused")) if row["paused"] == "1"}
+        commands = resumes((_everything(state) | paused) & frozenset(mine))
         if commands:
             await self.tell(*commands)
 
@@ -143,24 +149,19 @@ def _pauses(databases: Collection[str] | None) -> Sequence[str]:
     return ["PAUSE"] if databases is None else [f"PAUSE {quoted(name)}" for name in sorted(databases)]
 
 
-def _facts(at: float, state: Table, databases: Table, servers: Table) -> Facts:
-    return Facts(
-        at=at,
-        hosts={
-            row["name"]: (row["host"], int(row["port"]))
-            for row in databases.dicts(("name", "host", "port"))
-            if row["name"] != CONSOLE
-        },
-        paused=_paused(state, databases),
-        links=frozenset(
-            Link(row["database"], row["addr"], int(row["port"]), row["close_needed"] == "1")
-            for row in servers.dicts(("database", "addr", "port", "close_needed"))
-        ),
+def _database(table: Table, row: bytes) -> tuple[str, str, int, bool]:
+    """Name, host, port, and whether it is paused."""
+    (found,) = Table(table.columns, (row,)).dicts(("name", "host", "port", "paused"))
+    return found["name"], found["host"], int(found["port"]), found["paused"] == "1"
+
+
+def _links(servers: Table) -> frozenset[Link]:
+    return frozenset(
+        Link(row["database"], row["addr"], int(row["port"]), row["close_needed"] == "1")
+        for row in servers.dicts(("database", "addr", "port", "close_needed"))
     )
 
 
-def _paused(state: Table, databases: Table) -> frozenset[str]:
-    found = {row["name"] for row in databases.dicts(("name", "paused")) if row["paused"] == "1"}
-    if any(row["key"] == "paused" and row["value"] == "yes" for row in state.dicts(("key", "value"))):
-        found.add(ALL)
-    return frozenset(found)
+def _everything(state: Table) -> frozenset[str]:
+    paused = any(row["key"] == "paused" and row["value"] == "yes" for row in state.dicts(("key", "value")))
+    return frozenset((ALL,)) if paused else frozenset()

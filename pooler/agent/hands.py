@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 
 from ..commands import quoted
 from ..errors import PoolerError
@@ -33,6 +34,7 @@ class Hands:
         self._reloaded: dict[int, float] = {}
         self._told: dict[int, float] = {}
         """When instances were last told to RELOAD, and to PAUSE or RESUME: what they said before is old."""
+        self._comparisons: list[_Comparison] = []
         self._others: dict[int, frozenset[str]] = {}
         self._to_resume: set[int] = set()
         self._ending = False
@@ -49,7 +51,7 @@ class Hands:
             entries = self._hosts.read()
         except PoolerError:
             return False
-        return not entries.astray(pointers) and not self._elsewhere(entries, pointers)
+        return self._looked_up(entries, pointers).right and not self._elsewhere(entries, pointers)
 
     async def point(self, pointers: Pointers) -> list[str]:
         """Make it so, under the lock: rewrite what points elsewhere, RELOAD whoever has not read it yet.
@@ -135,16 +137,32 @@ class Hands:
 
     def _elsewhere(self, entries: Entries, pointers: Pointers) -> list[int]:
         """Instances whose databases point elsewhere, as far as has been heard since they were told."""
-        return [
-            name
-            for name, seen in self._instances.seen.items()
-            if seen.facts is not None
-            and seen.facts.at > self._reloaded.get(name, 0.0)
-            and any(
-                (pointer := _pointer(database, entries, pointers)) is not None and where != (pointer.host, pointer.port)
-                for database, where in seen.facts.hosts.items()
-            )
-        ]
+        agree = self._looked_up(entries, pointers).agree
+        found = []
+        for name, seen in self._instances.seen.items():
+            facts = seen.facts
+            if facts is None or facts.at <= self._reloaded.get(name, 0.0) or facts.hosts is agree.get(name):
+                continue
+            if all(
+                (pointer := _pointer(database, entries, pointers)) is None or where == (pointer.host, pointer.port)
+                for database, where in facts.hosts.items()
+            ):
+                agree[name] = facts.hosts
+            else:
+                found.append(name)
+        return found
+
+    def _looked_up(self, entries: Entries, pointers: Pointers) -> _Comparison:
+        """What is asked many times a second, of a thousand databases or more, is compared once.
+
+        Two are kept: that of all databases, and that of those which follow the leader.
+        """
+        for known in self._comparisons:
+            if known.entries is entries and known.pointers == pointers:
+                return known
+        fresh = _Comparison(entries, pointers, right=not entries.astray(pointers))
+        self._comparisons = [fresh, *self._comparisons[:1]]
+        return fresh
 
     async def _reload(self, consoles: Iterable[Console]) -> list[str]:
         async def reload(console: Console) -> None:
@@ -245,6 +263,16 @@ class Hands:
             self.made = None
             self._ending = False
         return wrong
+
+
+@dataclass(frozen=True)
+class _Comparison:
+    """Whether a hosts file points as it is to, and, by instance, what it said when it agreed."""
+
+    entries: Entries
+    pointers: Pointers
+    right: bool
+    agree: dict[int, Mapping[str, tuple[str, int]]] = field(default_factory=dict)
 
 
 def _pointer(database: str, entries: Entries, pointers: Pointers) -> Server | None:

@@ -56,7 +56,8 @@ class Session:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
         self._writer = writer
-        self._buffer = bytearray()
+        self._buffer = b""
+        self._at = 0
 
     async def ask(self, *queries: str) -> list[Table]:
         """Send queries at once and hear their answers. Raises after the answers of all when one of them is an error."""
@@ -81,7 +82,7 @@ class Session:
         rows: list[bytes] = []
         refusal = ""
         while True:
-            kind, body = await self._next()
+            kind, body = self._take() or await self._next()
             if kind == b"D":
                 rows.append(body)
             elif kind == b"T":
@@ -111,22 +112,32 @@ class Session:
         self._writer.close()
 
     async def _next(self) -> tuple[bytes, bytes]:
-        while True:
-            if len(self._buffer) >= 5:
-                size = _LENGTH.unpack_from(self._buffer, 1)[0]
-                if not 4 <= size <= _AT_MOST:
-                    raise PoolerError("no PostgreSQL answers there")
-                if len(self._buffer) > size:
-                    kind, body = bytes(self._buffer[:1]), bytes(self._buffer[5 : size + 1])
-                    del self._buffer[: size + 1]
-                    return kind, body
+        message = self._take()
+        while message is None:
             try:
                 more = await self._reader.read(_CHUNK)
             except OSError as error:
                 raise PoolerError(_words(error)) from None
             if not more:
                 raise PoolerError("the server has closed the connection")
-            self._buffer += more
+            self._buffer = self._buffer[self._at :] + more
+            self._at = 0
+            message = self._take()
+        return message
+
+    def _take(self) -> tuple[bytes, bytes] | None:
+        """The next message, if it has come as a whole. Thousands of them come in one piece."""
+        buffer, at = self._buffer, self._at
+        if len(buffer) < at + 5:
+            return None
+        size = int.from_bytes(buffer[at + 1 : at + 5], "big")
+        if not 4 <= size <= _AT_MOST:
+            raise PoolerError("no PostgreSQL answers there")
+        end = at + 1 + size
+        if len(buffer) < end:
+            return None
+        self._at = end
+        return buffer[at : at + 1], buffer[at + 5 : end]
 
 
 async def over_socket(path: str, user: str, database: str) -> Session:
