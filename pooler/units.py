@@ -159,6 +159,8 @@ def _agent(pooler: Pooler, unit_digest: str) -> str:
         "RestartSec=500ms\n"
         "TimeoutStopSec=20\n"
         "LimitCORE=0\n"
+        # It has to be quick when the host is at its limit.
+        "CPUWeight=1000\n"
         "MemoryMax=128M\n"
         "\n[Install]\n"
         "WantedBy=multi-user.target\n"

@@ -62,7 +62,7 @@ class _Work:
 
     def _patch(self, changes: Mapping[str, Any]) -> Heard:
         """Patroni refuses with 409 when somebody else has just changed something; then what is left is tried again."""
-        for _ in range(_TRIES):
+        for _try in range(_TRIES):
             heard = self._patroni.patch(changes)
             status, words = heard.order
             changes = dynamic.patch(self._wanted, heard.cluster.config)

@@ -36,7 +36,7 @@ options:
   secrets_url:
     description:
       - Where the host fetches its secrets, as V(s3://BUCKET/KEY) or an V(https://) URL.
-      - You put RV(secrets.src) there before the host boots, and take it away afterwards.
+      - You put the file C(src) there before the host boots, and take it away afterwards.
     type: str
   config_url:
     description: Where the config is to lie when it does not fit into user data, written as O(secrets_url) is.

@@ -68,10 +68,10 @@ class Console:
         # Of a thousand databases hardly one is another than it was a second ago.
         self._rows = {row: self._rows.get(row) or _database(databases, row) for row in databases.rows}
         found = self._rows.values()
-        hosts = {name: (host, port) for name, host, port, _ in found if name != CONSOLE}
+        hosts = {name: (host, port) for name, host, port, _paused in found if name != CONSOLE}
         if hosts != self._hosts:
             self._hosts = hosts
-        paused = frozenset(name for name, _, _, is_paused in found if is_paused)
+        paused = frozenset(name for name, _host, _port, is_paused in found if is_paused)
         return Facts(at, self._hosts, paused | _everything(state), _links(servers))
 
     async def tell(self, *commands: str, seconds: float = SECONDS) -> list[Table]:
@@ -140,7 +140,7 @@ def resumes(paused: Collection[str]) -> tuple[str, ...]:
 
 async def _table(session: wire.Session) -> Table:
     while True:
-        table, _ = await session.answer()
+        table, _refusal = await session.answer()
         if table.columns:
             return table
 

@@ -117,7 +117,7 @@ class Instances:
             if asking is None and facts is not None and database in facts.hosts and not self._waiting(facts):
                 asking, since = asyncio.create_task(self._served(self.seen[name].console, database)), began
             if asking is not None:
-                done, _ = await asyncio.wait({asking}, timeout=SECONDS)
+                done, _pending = await asyncio.wait({asking}, timeout=SECONDS)
                 waited = time.monotonic() - since
                 served = asking.result() if done else Served(time.monotonic(), error=_no_answer(waited))
                 asking = None if done else asking

@@ -65,7 +65,7 @@ class _Agent:
         tasks.append(asyncio.create_task(self._tell_systemd()))
         stopping = asyncio.create_task(_set(stop))
         # No task ends by itself: one that does has failed, and the agent is started anew.
-        done, _ = await asyncio.wait([stopping, *tasks[:-1]], return_when=asyncio.FIRST_COMPLETED)
+        done, _pending = await asyncio.wait([stopping, *tasks[:-1]], return_when=asyncio.FIRST_COMPLETED)
         listening.close()
         for task in tasks:
             task.cancel()

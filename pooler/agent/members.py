@@ -154,4 +154,4 @@ class Probes:
         return self._running[server][0].answer if server in self._running else Answer()
 
     def answers(self) -> dict[Server, Answer]:
-        return {server: probe.answer for server, (probe, _) in self._running.items()}
+        return {server: probe.answer for server, (probe, _task) in self._running.items()}

@@ -114,7 +114,7 @@ async def get(url: str, tls: ssl.SSLContext) -> str:
                 raise PoolerError("the answer is too long")
     finally:
         writer.close()
-    head, _, body = bytes(answer).partition(b"\r\n\r\n")
+    head, _blank, body = bytes(answer).partition(b"\r\n\r\n")
     words = head.split(b"\r\n")[0].split(b" ", 2)
     if len(words) < 2 or words[1] != b"200":
         raise PoolerError(f"answered {words[1].decode('latin-1') if len(words) > 1 else 'nothing'}")

@@ -32,7 +32,7 @@ class Table:
     def dicts(self, names: Iterable[str]) -> list[dict[str, str]]:
         """Of every row these columns, as texts; NULL is an empty one. Columns that there are not are left out."""
         wanted = [(self.columns.index(name), name) for name in names if name in self.columns]
-        last = max((index for index, _ in wanted), default=-1)
+        last = max((index for index, _name in wanted), default=-1)
         found = []
         for row in self.rows:
             values = _values(row, last)
@@ -63,7 +63,7 @@ class Session:
         """Send queries at once and hear their answers. Raises after the answers of all when one of them is an error."""
         self.send(*queries)
         answers, refusals = [], []
-        for _ in queries:
+        for _query in queries:
             table, refusal = await self.answer()
             answers.append(table)
             if refusal:
@@ -99,7 +99,7 @@ class Session:
         try:
             async with asyncio.timeout(seconds):
                 while True:
-                    kind, _ = await self._next()
+                    kind, _body = await self._next()
                     if kind not in (b"S", b"N"):
                         return False
         except TimeoutError:
@@ -211,7 +211,7 @@ def _values(row: bytes, last: int) -> list[str]:
     """The columns of a row up to and with the last one that is wanted."""
     values = []
     at = 2
-    for _ in range(last + 1):
+    for _column in range(last + 1):
         size = int.from_bytes(row[at : at + 4], "big", signed=True)
         at += 4
         if size < 0:
