@@ -165,10 +165,11 @@ def back(
     anew: Sequence[int],
     extra: Sequence[int],
     agent: bool,
+    agent_anew: bool,
 ) -> str:
     """The way back: files and release as they were; instances reloaded, started anew, or, when `extra`, taken away.
 
-    `agent`: there was one before.
+    `agent`: there was one before; `agent_anew`: what it was told has been changed.
     """
     steps = [] if agent else ["systemctl stop pgbouncer-agent.service 2>/dev/null || :"]
     steps += [f"put {shlex.quote(file.path)}" for file in files]
@@ -179,7 +180,7 @@ def back(
     steps += [f"systemd-tmpfiles --create {TMPFILES}", "systemctl daemon-reload"]
     steps += [f"reload {console} || :" for console in reload]
     steps += [f"stop {console}; start {console} || :" for console in anew]
-    steps += ["agent || :"] if agent else []
+    steps += ["agent || :"] if agent and agent_anew else []
     return f"{functions(pooler)}\n{_lines(steps)}\n{read(pooler)}"
 
 

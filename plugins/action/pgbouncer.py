@@ -197,7 +197,15 @@ class _Change:
         extra = [console for console in self.pooler.consoles if console not in self.before.instances]
         answer = self.host.apply(
             shell_apply.back(
-                self.pooler, files, units, self.before.release, reload, anew, extra, self.before.agent is not None
+                self.pooler,
+                files,
+                units,
+                self.before.release,
+                reload,
+                anew,
+                extra,
+                agent=self.before.agent is not None,
+                agent_anew=self.todo.agent,
             ),
             files,
         )
