@@ -125,13 +125,17 @@ def release_name(files: Iterable[File], databases: Mapping[str, Mapping[str, str
     Databases count without their hosts, which have another owner: so the release that a process says it runs also
     tells which databases it has read.
     """
-    entries = {
+    entries = json.dumps(without_hosts(databases), sort_keys=True)
+    name = _digest((*sorted(files, key=lambda file: file.path), File("", entries.encode())))
+    return name + ANY_DATABASE if "*" in databases else name
+
+
+def without_hosts(databases: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:
+    """What the entries of a hosts file say beside where they point."""
+    return {
         name: {key: text for key, text in entry.items() if key not in ("host", "port")}
         for name, entry in databases.items()
     }
-    ordered = sorted(files, key=lambda file: file.path)
-    name = _digest((*ordered, File("", json.dumps(entries, sort_keys=True).encode())))
-    return name + ANY_DATABASE if "*" in databases else name
 
 
 def hosts_file(pooler: Pooler, facts: Facts) -> File:

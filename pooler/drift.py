@@ -10,7 +10,7 @@ from .bundle import CURRENT, DATABASES, PLACEHOLDER, RELEASES, release_name
 from .errors import InvalidError
 from .files import File
 from .observed import Instance, Observed
-from .plan import Change, Effect, config_changes
+from .plan import Change, Effect, config_changes, process_changes
 
 _UNIT_FILES = (units.CONTAINER, units.TMPFILES, units.SYSCTL)
 
@@ -99,16 +99,10 @@ def _instance_changes(console: int, observed: Observed) -> Iterator[Change]:
     if text is None:
         yield Change("the process", Effect.ROLLING_RESTART, "is more than wanted", console)
         return
-    if _by_socket(observed) and not instance.socket:
-        yield Change("the socket unit", Effect.ROLLING_RESTART, "is not active", console)
-    if not instance.enabled:
-        yield Change("the process", Effect.NONE, "would not start with the host", console)
-    if (label := _label(observed)) and instance.unit_digest != label:
-        yield Change("the unit", Effect.ROLLING_RESTART, "is not the one it was started from", console)
-    if observed.image_id and instance.image_id != observed.image_id:
-        yield Change("the image", Effect.ROLLING_RESTART, "is not the one it was started from", console)
+    # A unit file that is gone, or says nothing of itself, is told of by itself.
+    label = _label(observed) or instance.unit_digest
+    yield from process_changes(instance, label, observed.image_id, by_socket=_by_socket(observed))
     if not instance.answers:
-        yield Change("the console", Effect.ROLLING_RESTART, "does not answer", console)
         return
     try:
         wanted = ini.parse(text.content.decode(), version=settings.NEWEST)

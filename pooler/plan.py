@@ -8,7 +8,7 @@ from enum import IntEnum
 
 from . import ini, settings, tombstones, userlist
 from .agent.config import CONFIG
-from .bundle import ANY_DATABASE, RELEASES, Bundle, lets_in_unasked
+from .bundle import ANY_DATABASE, RELEASES, Bundle, lets_in_unasked, without_hosts
 from .files import File
 from .model import Pooler
 from .observed import Instance, Observed, admins_of
@@ -278,8 +278,7 @@ def _any_database(instance: Instance) -> bool:
 
 
 def _without_hosts(databases: bytes) -> dict[str, dict[str, str]]:
-    entries = ini.parse(databases.decode(), version=settings.NEWEST).databases
-    return {name: {k: v for k, v in entry.items() if k not in ("host", "port")} for name, entry in entries.items()}
+    return without_hosts(ini.parse(databases.decode(), version=settings.NEWEST).databases)
 
 
 def removal(observed: Observed) -> Plan:
@@ -335,19 +334,25 @@ def _instance_changes(
     instance: Instance, bundle: Bundle, observed: Observed, wanted: ini.Ini, databases: dict[str, dict[str, str]]
 ) -> Iterator[Change]:
     """How a running instance differs from what it is to be, by its own words."""
+    by_socket = SOCKET in {file.path for file in bundle.units}
+    yield from process_changes(instance, bundle.unit_digest, observed.image_id, by_socket=by_socket)
+    if instance.answers:
+        yield from config_changes(instance, wanted, databases)
+
+
+def process_changes(instance: Instance, unit_digest: str, image_id: str, *, by_socket: bool) -> Iterator[Change]:
+    """How a running instance was not started as its unit says, or does not answer. No `image_id`: it is not known."""
     number = instance.console
-    if instance.unit_digest != bundle.unit_digest:
+    if instance.unit_digest != unit_digest:
         yield Change("the unit", Effect.ROLLING_RESTART, "is not the one it was started from", number)
-    if SOCKET in {file.path for file in bundle.units} and not instance.socket:
+    if by_socket and not instance.socket:
         yield Change("the socket unit", Effect.ROLLING_RESTART, "is not active", number)
     if not instance.enabled:
         yield Change("the process", Effect.NONE, "would not start with the host", number)
-    if observed.image_id and instance.image_id != observed.image_id:
+    if image_id and instance.image_id != image_id:
         yield Change("the image", Effect.ROLLING_RESTART, "is not the one it was started from", number)
     if not instance.answers:
         yield Change("the console", Effect.ROLLING_RESTART, "does not answer", number)
-        return
-    yield from config_changes(instance, wanted, databases)
 
 
 def config_changes(instance: Instance, wanted: ini.Ini, databases: dict[str, dict[str, str]]) -> Iterator[Change]:
