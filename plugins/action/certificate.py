@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -47,16 +47,17 @@ class ActionModule(PoolerAction):
         needed = ("authority_directory", "passphrase")
         if missing := [Problem(name, "is missing", "state=present needs it") for name in needed if not arguments[name]]:
             raise InvalidError(missing)
-        return self._issue(
-            host, wanted, AuthorityFiles(Path(arguments["authority_directory"])), arguments["passphrase"]
-        )
+        return self._issue(host, wanted, arguments)
 
-    def _issue(self, host: Host, wanted: list[Wanted], files: AuthorityFiles, passphrase: str) -> dict[str, Any]:
+    def _issue(self, host: Host, wanted: list[Wanted], arguments: dict[str, Any]) -> dict[str, Any]:
+        files, passphrase = AuthorityFiles(Path(arguments["authority_directory"])), arguments["passphrase"]
         now, authority = datetime.now(UTC), files.certificate()
         if authority is None and not self.check:
             raise PoolerError(f"{files.directory}: holds no authority (pgfleet.pooler.certificate_authority makes it)")
         look = leaves.read(leaf.directory for leaf in wanted)
         before = after = _cases(wanted, host.read(look), authority, now)
+        if arguments["renew"]:
+            before = [replace(case, reasons=case.reasons or ["asked for"]) for case in before]
         due = [case.wanted for case in before if case.reasons]
         issued: dict[str, certificates.Leaf] = {}
         if due and authority is not None:

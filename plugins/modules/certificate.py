@@ -64,6 +64,10 @@ options:
     description: How many days a leaf is valid.
     type: int
     default: 365
+  renew:
+    description: Whether to issue every leaf anew, also those that are not due. Then each run changes something.
+    type: bool
+    default: false
   authority_directory:
     description:
       - Directory on the controller, as M(pgfleet.pooler.certificate_authority) makes it.

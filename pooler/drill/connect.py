@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ssl
-from functools import cache
+from functools import lru_cache
+from pathlib import Path
 
 import asyncpg
 
@@ -18,10 +19,11 @@ async def connect(settings: Settings, client: int = 0) -> asyncpg.Connection:
         user=settings.user,
         password=settings.password,
         database=settings.database,
-        ssl=_context(settings.ca),
+        ssl=_context(settings.ca, Path(settings.ca).stat().st_mtime_ns if settings.ca else 0),
     )
 
 
-@cache
-def _context(ca: str) -> ssl.SSLContext:
+@lru_cache(maxsize=4)
+def _context(ca: str, _changed: int) -> ssl.SSLContext:
+    """Made anew when the file has changed: it does while one authority takes over from another."""
     return ssl.create_default_context(cafile=ca or None)

@@ -7,14 +7,18 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from . import changes, leader, main_job
+from . import changes, leader, main_job, secrets
 from .figures import Figure, table, write
 
 DRILLS: Mapping[str, Callable[..., Sequence[Figure]]] = {
     "main": main_job.run,
     "changes": changes.run,
     "leader": leader.run,
+    "secrets": secrets.run,
 }
+LONG = ("secrets",)
+"""Drills without a form for every test run."""
+
 RESULTS = Path("build/drills")
 
 
@@ -22,13 +26,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.drills")
     parser.add_argument("--only", choices=sorted(DRILLS), help="one drill instead of all")
     parser.add_argument("--short", action="store_true", help="the form that every test run includes")
-    parser.add_argument("--runs", type=int, help="of each event of `changes` or `leader`, instead of 3 and 5")
-    parser.add_argument("--events", help="of `changes` or `leader`, with commas between, instead of all")
+    parser.add_argument("--runs", type=int, help="of each event, instead of 3, 5 (leader) or 1 (secrets)")
+    parser.add_argument("--events", help="with commas between, instead of all of the drill")
     parsed = parser.parse_args()
     chosen = {} if parsed.runs is None else {"runs": parsed.runs}
     chosen |= {} if parsed.events is None else {"events": tuple(filter(None, parsed.events.split(",")))}
     missed = 0
-    for name in [parsed.only] if parsed.only else sorted(DRILLS):
+    for name in [parsed.only] if parsed.only else sorted({*DRILLS} - {*(LONG if parsed.short else ())}):
         figures = DRILLS[name](parsed.short, **({} if name == "main" else chosen))
         print(f"\n{name}{' (short)' if parsed.short else ''}\n{table(figures)}", flush=True)
         write(RESULTS / f"{name}{'-short' if parsed.short else ''}.json", figures)

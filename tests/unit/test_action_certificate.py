@@ -45,7 +45,7 @@ class Bench:
         )
         return result
 
-    def issue(self, *, check: bool = False, state: str = "present", **leaf: Any) -> dict[str, Any]:
+    def issue(self, *, check: bool = False, state: str = "present", renew: bool = False, **leaf: Any) -> dict[str, Any]:
         action = _action(certificate.ActionModule, check)
         action.host_name = "h1"
         action.host = lambda: Host("h1", self.execute)
@@ -56,6 +56,7 @@ class Bench:
                 "leaves": [one | {"owner": os.getuid()} | leaf],
                 "names": ["h1", "10.0.0.7"],
                 "days": 365,
+                "renew": renew,
                 "authority_directory": str(self.pki),
                 "passphrase": PASSPHRASE,
             }
@@ -123,6 +124,14 @@ def test_a_leaf_costs_two_trips_and_an_unchanged_one_costs_one(bench: Bench) -> 
     second = bench.issue()
     assert (second["changed"], second["trips"]) == (False, 1)
     assert second["leaves"][0]["serial"] == first["leaves"][0]["serial"]
+
+
+def test_a_leaf_that_is_not_due_is_issued_anew_when_that_is_asked_for(bench: Bench) -> None:
+    bench.authority()
+    first, again = bench.issue(), bench.issue(renew=True)
+    assert again["changed"]
+    assert again["leaves"][0]["reasons"] == ["asked for"]
+    assert bench.serials() == {first["leaves"][0]["serial"], again["leaves"][0]["serial"]}
 
 
 def test_the_key_on_the_host_belongs_to_the_certificate_and_to_its_owner_alone(bench: Bench) -> None:

@@ -1,0 +1,43 @@
+"""What clients feel while secrets change: certificates of both sides, and the authority that signs them.
+
+Each row is a function from the scene to figures. A row leaves the fleet in order, whatever it has found.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping, Sequence
+
+from tests.drills.figures import Figure
+from tests.drills.fleet import booted
+
+from . import rotation
+from .scene import Row, Scene
+
+LAB = {
+    "name": "drill-secrets",
+    "subnet": "10.77.5.0/24",
+    "hosts": {"db1": {"groups": ["database"]}, "pool1": {"groups": ["pooler"]}},
+}
+ROWS: Mapping[str, Row] = {"leaves": rotation.leaves}
+
+
+def run(short: bool, runs: int = 1, events: Sequence[str] = ()) -> list[Figure]:
+    """`events` are names of rows, all when none is said. There is no shorter form."""
+    if unknown := {*events} - {*ROWS}:
+        raise SystemExit(f"no such events: {', '.join(sorted(unknown))} (there are {', '.join(ROWS)})")
+    with booted(LAB, {"pgbouncer_settings": {"log_connections": 0, "log_disconnections": 0}}) as fleet:
+        return measure(Scene(fleet), runs, events)
+
+
+def measure(scene: Scene, runs: int = 1, events: Sequence[str] = ()) -> list[Figure]:
+    """On a fleet that is there already."""
+    figures: list[Figure] = []
+    for name, row in ROWS.items():
+        if not events or name in events:
+            for number in range(1, runs + 1):
+                began = time.monotonic()
+                figures += row(scene)
+                print(f"{name}, run {number}: {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+    return figures

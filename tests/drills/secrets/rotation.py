@@ -1,0 +1,94 @@
+"""Certificates change under load: the leaves of both sides."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from pooler import served
+from tests.drills.figures import Figure
+from tests.drills.under_load import Mark
+from tests.lab.network import host_namespace
+
+from .scene import CONSOLES, DATABASE, POOLER, Scene
+
+_POOLER_PORTS = (*((port, "postgresql", "server") for port in (*CONSOLES, 6432)), (9127, "tls", "server"))
+_DATABASE_PORTS = (
+    (5432, "postgresql", "spilo"),
+    (8008, "tls", "spilo"),
+    (2379, "tls", "etcd"),
+    (2380, "tls", "etcd"),
+)
+_PORTS = {POOLER: ("/etc/pgbouncer/tls", _POOLER_PORTS), DATABASE: ("/etc/pgfleet/tls", _DATABASE_PORTS)}
+_HANDSHAKES = 16
+"""On each port: of two instances that share one, either is met but for one time in 2 ** 15."""
+
+
+def leaves(scene: Scene) -> list[Figure]:
+    """Every leaf of the fleet anew, due or not."""
+    what = "leaves"
+    before = fingerprints(scene)
+
+    def event(mark: Mark) -> None:
+        play = scene.play("pgfleet.pooler.site", certificates_renew=True)
+        mark(f"site.yml with new leaves: {play.seconds:.0f} s")
+
+    figures = scene.felt(what, event)
+    return [*figures, *_served(scene, what, before), _recycled(scene, what), scene.went_wrong(what)]
+
+
+def fingerprints(scene: Scene) -> dict[tuple[str, int], frozenset[str]]:
+    """What each port shows to handshakes on the host itself, as SHA-256 in hex."""
+    found: dict[tuple[str, int], frozenset[str]] = {}
+    for host, (_directory, ports) in _PORTS.items():
+        wanted = [{"host": "127.0.0.1", "port": p, "protocol": kind, "times": _HANDSHAKES} for p, kind, _leaf in ports]
+        command = ["ip", "netns", "exec", host_namespace(scene.fleet.paths.lab, host)]
+        command += [sys.executable, str(Path(served.__file__)), json.dumps(wanted)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        for (port, _kind, _leaf), answer in zip(ports, json.loads(done.stdout), strict=True):
+            if answer["error"]:
+                scene.wrong.append(f"{host}:{port}: {answer['error']}")
+            shown = (hashlib.sha256(bytes.fromhex(each)).hexdigest() for each in answer["certificates"].split())
+            found[host, port] = frozenset(shown)
+    return found
+
+
+def _served(scene: Scene, what: str, before: Mapping[tuple[str, int], frozenset[str]]) -> list[Figure]:
+    """Every port shows what lies on its host, and none of what it showed before."""
+    after, old, other = fingerprints(scene), 0, 0
+    for host, (directory, ports) in _PORTS.items():
+        for port, _kind, leaf in ports:
+            pem = scene.fleet.sh(host, f"cat {directory}/{leaf}/current/tls.crt")
+            wanted = served.fingerprint(pem)
+            old += bool(after[host, port] & before[host, port])
+            other += after[host, port] != {wanted}
+    ports_of_all = f"of {len(after)}"
+    return [
+        Figure(f"{what}: ports that still show the old certificate", old, ports_of_all, 0),
+        Figure(f"{what}: ports that show another than lies on their host", other, ports_of_all, 0),
+    ]
+
+
+def _recycled(scene: Scene, what: str) -> Figure:
+    """PostgreSQL's word: which certificate each connection of the poolers was made with. Waits for the last one."""
+    serial = scene.fleet.sh(POOLER, "readlink /etc/pgbouncer/tls/client/current").strip()
+    query = (
+        "SELECT count(*) FROM pg_catalog.pg_stat_ssl s JOIN pg_catalog.pg_stat_activity a USING (pid) "
+        f"WHERE a.client_addr = '{_address(scene, POOLER)}' AND s.client_serial <> {int(serial, 16)}"
+    )
+    until = time.monotonic() + 60
+    while True:
+        left = int(scene.fleet.sh(DATABASE, f'podman exec spilo psql -XAtq -U postgres -d postgres -c "{query}"'))
+        if not left or time.monotonic() > until:
+            return Figure(f"{what}: server connections with the old certificate", left, "", 0)
+        time.sleep(0.5)
+
+
+def _address(scene: Scene, host: str) -> str:
+    hosts = (Path("/etc/netns") / f"pgfleet-{scene.fleet.paths.lab}" / "hosts").read_text().splitlines()
+    return next(line.split()[0] for line in hosts if line.split()[1:2] == [host])

@@ -1,0 +1,114 @@
+"""What rows may use: the fleet, a load on its pool, and one client in a transaction that does not end."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pooler.drill.book import Stream
+from pooler.drill.report import Report
+from pooler.drill.settings import Settings
+from tests.drills.figures import Figure
+from tests.drills.fleet import Fleet, Play
+from tests.drills.under_load import Mark, under_load
+
+DATABASE, POOLER = "db1", "pool1"
+DETAILS = Path("build/drills/secrets")
+CONSOLES = (50001, 50002)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """`wrong` is what went otherwise than it should, for the terminal."""
+
+    fleet: Fleet
+    wrong: list[str] = field(default_factory=list)
+
+    def settings(self) -> Settings:
+        """Eight clients that keep their connections, three that open a new one for every query."""
+        return Settings(
+            host=POOLER,
+            user="app",
+            database="app",
+            password=self.fleet.password,
+            ca=str(self.fleet.authority),
+            hung_after=4,
+        )
+
+    def play(self, playbook: str, **changes: Any) -> Play:
+        """A playbook that must succeed."""
+        play = self.fleet.play(playbook, changes)
+        if play.status:
+            self.wrong.append(f"{playbook} with {sorted(changes)} failed: {play.output[-2000:]}")
+        return play
+
+    def felt(self, what: str, event: Callable[[Mark], None]) -> list[Figure]:
+        """What clients feel of the event: the load's, and one whose transaction lasts from before until after it."""
+        settings = self.settings()
+        with Long(self.fleet.paths.lab, settings) as long:
+            report = under_load(self.fleet.paths.lab, settings, event)
+            kept = long.end()
+        self._keep(what, report)
+        verdict, transactions = report.verdict, report.tallies[Stream.TRANSACTIONS]
+        failed = transactions.failed + verdict.lost + verdict.doubled + verdict.unknown_committed
+        new = [report.tallies[stream] for stream in (Stream.LOGINS, Stream.KNOCKS)]
+        stall = max(tally.stall for tally in report.tallies.values())
+        return [
+            Figure(f"{what}: transactions failed or lost", failed, f"of {transactions.succeeded + failed}", 0),
+            Figure(
+                f"{what}: new connections failed",
+                sum(tally.failed for tally in new),
+                f"of {sum(tally.succeeded + tally.failed for tally in new)}",
+                0,
+            ),
+            Figure(f"{what}: persistent connections closed", len(report.closed), "", 0),
+            Figure(f"{what}: backends of the transaction that lasted throughout", len(kept), "", 1, least=1),
+            Figure(f"{what}: longest stall", stall, "s"),
+        ]
+
+    def went_wrong(self, what: str) -> Figure:
+        """The last figure of a row: what went otherwise than it should is on the terminal."""
+        for wrong in self.wrong:
+            print(f"  {wrong}", file=sys.stderr, flush=True)
+        count = len(self.wrong)
+        self.wrong.clear()
+        return Figure(f"{what}: things that went otherwise than they should", count, "", 0)
+
+    def _keep(self, what: str, report: Report) -> None:
+        DETAILS.mkdir(parents=True, exist_ok=True)
+        name = "".join(letter if letter.isalnum() else "-" for letter in what)
+        (DETAILS / f"{name}.json").write_text(report.to_json() + "\n", encoding="utf-8")
+
+
+Row = Callable[[Scene], list[Figure]]
+
+
+class Long:
+    """One client in the lab's network, in a transaction, asking every half second which backend serves it."""
+
+    def __init__(self, lab: str, settings: Settings) -> None:
+        command = [sys.executable, "-m", "tests.lab", "netns", lab, "--"]
+        command += [sys.executable, "-m", "tests.drills.secrets.long_transaction"]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert self._process.stdin
+        self._process.stdin.write(json.dumps(asdict(settings)) + "\n")
+        self._process.stdin.flush()
+
+    def __enter__(self) -> Long:
+        assert self._process.stdout
+        if not self._process.stdout.readline():
+            raise SystemExit("the long transaction could not begin")
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._process.communicate()
+
+    def end(self) -> set[int]:
+        """Commit. The backends that have served it: one, or none at all when it has failed."""
+        told, _errors = self._process.communicate()
+        return set(json.loads(told or "[]"))
