@@ -17,8 +17,9 @@ def statement(role: str, schema: str, function: str, *, with_verifier: bool) -> 
     """The audit of these objects. Its document holds the role's verifier only when asked to.
 
     Objects that are missing are null, lists that are empty are []; PUBLIC is the grantee null; types are qualified.
-    `owner` is the bootstrap superuser (oid 10), `others` counts what else is in the schema, `held` tells what the role
-    has beyond what a repair gives it.
+    `owner` is the bootstrap superuser (oid 10), `rights` are those on the database, `hba` is what the server can
+    read of pg_hba.conf, `others` counts what else is in the schema, `held` tells what the role has beyond what a repair
+    gives it.
     """
     values = {
         "«server»": SERVER,
@@ -61,18 +62,19 @@ def _memberships(other: str, ours: str) -> str:
 _ROLE = "(SELECT x.oid FROM pg_catalog.pg_authid AS x WHERE x.rolname = «role»)"
 _SCHEMA = "(SELECT x.oid FROM pg_catalog.pg_namespace AS x WHERE x.nspname = «schema»)"
 _DATABASE = "(SELECT x.oid FROM pg_catalog.pg_database AS x WHERE x.datname = pg_catalog.current_database())"
-_FUNCTION = f"""(SELECT x.oid FROM pg_catalog.pg_proc AS x
-      WHERE x.proname = «function» AND x.pronamespace = {_SCHEMA}
-        AND x.pronargs = 1 AND x.proargtypes[0] = 'pg_catalog.text'::pg_catalog.regtype)"""
+# Of a dependency `e` in this database: it is the function's, or an overload's.
+_IS_FUNCTION = f"""(e.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND EXISTS (
+        SELECT FROM pg_catalog.pg_proc AS x
+        WHERE x.oid = e.objid AND x.proname = «function» AND x.pronamespace = {_SCHEMA}))"""
 
 _STATEMENT = f"""SELECT pg_catalog.jsonb_build_object(
 «server»,
 'owner', (SELECT o.rolname FROM pg_catalog.pg_authid AS o WHERE o.oid = 10),
-'connect', (SELECT COALESCE(pg_catalog.jsonb_agg(g.rolname), '[]')
-  FROM pg_catalog.pg_database AS d
-  CROSS JOIN LATERAL pg_catalog.aclexplode(COALESCE(d.datacl, pg_catalog.acldefault('d', d.datdba))) AS i
-  LEFT JOIN pg_catalog.pg_authid AS g ON g.oid = i.grantee
-  WHERE d.oid = {_DATABASE} AND i.privilege_type = 'CONNECT'),
+'rights', (SELECT {_grants("d.datacl", "d", "d.datdba")} FROM pg_catalog.pg_database AS d WHERE d.oid = {_DATABASE}),
+'hba', (SELECT COALESCE(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
+    'line', h.line_number, 'type', h.type, 'databases', h.database, 'users', h.user_name, 'address', h.address,
+    'method', h.auth_method, 'options', COALESCE(pg_catalog.to_jsonb(h.options), '[]')) ORDER BY h.line_number), '[]')
+  FROM pg_catalog.pg_hba_file_rules AS h WHERE h.error IS NULL),
 'role', (SELECT pg_catalog.jsonb_build_object(
     'login', r.rolcanlogin, 'superuser', r.rolsuper, 'createdb', r.rolcreatedb, 'createrole', r.rolcreaterole,
     'inherit', r.rolinherit, 'replication', r.rolreplication, 'bypassrls', r.rolbypassrls,
@@ -92,7 +94,7 @@ _STATEMENT = f"""SELECT pg_catalog.jsonb_build_object(
     'grants', {_grants("n.nspacl", "n", "n.nspowner")},
     'others', (SELECT pg_catalog.count(*) FROM pg_catalog.pg_depend AS e
       WHERE e.refclassid = 'pg_catalog.pg_namespace'::pg_catalog.regclass AND e.refobjid = n.oid AND e.deptype = 'n'
-        AND (e.classid <> 'pg_catalog.pg_proc'::pg_catalog.regclass OR e.objid <> COALESCE({_FUNCTION}, 0))))
+        AND NOT {_IS_FUNCTION}))
   FROM pg_catalog.pg_namespace AS n WHERE n.nspname = «schema»),
 'functions', (SELECT COALESCE(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
     'types', {_types("p.proargtypes::pg_catalog.oid[]")},
@@ -125,6 +127,6 @@ _STATEMENT = f"""SELECT pg_catalog.jsonb_build_object(
     AND e.classid <> 'pg_catalog.pg_auth_members'::pg_catalog.regclass
     AND NOT (e.dbid = {_DATABASE} AND (
       e.classid = 'pg_catalog.pg_namespace'::pg_catalog.regclass AND e.objid = COALESCE({_SCHEMA}, 0)
-      OR e.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND e.objid = COALESCE({_FUNCTION}, 0)))
+      OR {_IS_FUNCTION}))
     AND NOT (
       e.classid = 'pg_catalog.pg_database'::pg_catalog.regclass AND e.deptype = 'a' AND e.objid = {_DATABASE})))"""

@@ -25,7 +25,7 @@ from .errors import InvalidError, PoolerError, Problem
 from .objects import CALM, QUIET, Difference, kept_verifier, obstacles
 from .sql import dollar, identifier, literal
 
-__all__ = ["AuthQuery", "Difference", "audit_sql", "differences", "query", "removal_sql", "repair_sql"]
+__all__ = ["AuthQuery", "Difference", "audit_sql", "differences", "held", "query", "removal_sql", "repair_sql"]
 
 _EQ = "OPERATOR(pg_catalog.=)"
 _NE = "OPERATOR(pg_catalog.<>)"
@@ -98,6 +98,12 @@ def repair_sql(wanted: AuthQuery, observed: Mapping[str, Any]) -> str:
     return _transaction([*filter(None, [quiet]), *ordered])
 
 
+def held(wanted: AuthQuery, observed: Mapping[str, Any]) -> tuple[str, ...]:
+    """What the role has beyond what a repair gives it, each told with a remedy: it is not taken away from here."""
+    remedy = "nothing here has given it that; take it away from the role"
+    return tuple(f"role {wanted.role} also holds {what}: {remedy}" for what in observed["held"])
+
+
 def removal_sql(wanted: AuthQuery, observed: Mapping[str, Any]) -> str:
     """One transaction that drops the function, the schema (when ours and otherwise empty) and the role.
 
@@ -105,9 +111,7 @@ def removal_sql(wanted: AuthQuery, observed: Mapping[str, Any]) -> str:
     repair gives it: that would be lost, or keep the role from being dropped.
     """
     place, role, schema = f"role {wanted.role}", identifier(wanted.role), identifier(wanted.schema)
-    steps = []
-    if _ours(observed) is not None:
-        steps.append(f"DROP ROUTINE {_function(wanted)}({_TEXT});")
+    steps = [f"DROP ROUTINE {_function(wanted)}({', '.join(function['types'])});" for function in observed["functions"]]
     if observed["schema"] is not None:
         if observed["schema"]["owner"] in (observed["owner"], wanted.role) and not observed["schema"]["others"]:
             steps.append(f"DROP SCHEMA {schema};")
@@ -116,7 +120,7 @@ def removal_sql(wanted: AuthQuery, observed: Mapping[str, Any]) -> str:
         elif observed["role"] is not None:
             steps.append(f"REVOKE ALL ON SCHEMA {schema} FROM {role} CASCADE;")
     if observed["role"] is not None:
-        if wanted.role in observed["connect"]:
+        if any(item["grantee"] == wanted.role for item in observed["rights"]):
             steps.append(f"REVOKE ALL ON DATABASE {identifier(observed['database'])} FROM {role} CASCADE;")
         steps.append(f"DROP ROLE {role};")
     if not steps:
@@ -199,10 +203,11 @@ def _membership_findings(wanted: AuthQuery, observed: Mapping[str, Any]) -> Iter
 
 
 def _connect_findings(wanted: AuthQuery, observed: Mapping[str, Any]) -> Iterable[_Finding]:
-    if None not in observed["connect"] and wanted.role not in observed["connect"]:
-        database = identifier(observed["database"])
-        step = (_Phase.GRANT, f"GRANT CONNECT ON DATABASE {database} TO {identifier(wanted.role)};")
-        yield _finding(f"database {observed['database']}: CONNECT for {wanted.role}", "missing", "granted", step)
+    """The role may connect, by a right of its own or of everybody, and has no other right on the database itself."""
+    what, place = f"database {observed['database']}", f"DATABASE {identifier(observed['database'])}"
+    own = [item for item in observed["rights"] if item["grantee"] == wanted.role]
+    everybody = any((item["grantee"], item["privilege"]) == (None, "CONNECT") for item in observed["rights"])
+    yield from _grant_findings(what, place, "CONNECT", wanted.role, own, given=everybody)
 
 
 def _schema_findings(wanted: AuthQuery, observed: Mapping[str, Any]) -> Iterable[_Finding]:
@@ -217,7 +222,7 @@ def _schema_findings(wanted: AuthQuery, observed: Mapping[str, Any]) -> Iterable
     if have["owner"] != owner:
         step = (_Phase.SCHEMA, f"ALTER SCHEMA {schema} OWNER TO {identifier(owner)};")
         yield _finding(f"{what}: owner", have["owner"], owner, step)
-    yield from _grant_findings(what, place, "USAGE", wanted.role, owner, have)
+    yield from _grant_findings(what, place, "USAGE", wanted.role, _others(have, owner))
 
 
 def _function_findings(wanted: AuthQuery, observed: Mapping[str, Any]) -> Iterable[_Finding]:
@@ -248,7 +253,7 @@ def _function_findings(wanted: AuthQuery, observed: Mapping[str, Any]) -> Iterab
             yield _finding(f"{what}: {name}", *shown, create)
     if have["owner"] != owner:
         yield _finding(f"{what}: owner", have["owner"], owner, owned)
-    yield from _grant_findings(what, place, "EXECUTE", wanted.role, owner, have)
+    yield from _grant_findings(what, place, "EXECUTE", wanted.role, _others(have, owner))
 
 
 _SHAPE: tuple[tuple[str, str, Any], ...] = (
@@ -310,17 +315,18 @@ def _fresh_rights(
     )
 
 
+def _others(have: Mapping[str, Any], owner: str) -> list[Mapping[str, Any]]:
+    """The grants of all but the owner, who keeps what owners have; a former owner's rights go over to the new one."""
+    return [item for item in have["grants"] if item["grantee"] not in (owner, have["owner"])]
+
+
 def _grant_findings(
-    what: str, place: str, privilege: str, role: str, owner: str, have: Mapping[str, Any]
+    what: str, place: str, privilege: str, role: str, grants: Iterable[Mapping[str, Any]], *, given: bool = False
 ) -> Iterable[_Finding]:
-    """The owner keeps what owners have, `role` has just `privilege`, and nobody else has anything."""
+    """`role` has just `privilege`, if not `given` some other way, and nobody else has anything."""
     grant = (_Phase.GRANT, f"GRANT {privilege} ON {place} TO {identifier(role)};")
-    given = False
-    for item in have["grants"]:
+    for item in grants:
         grantee, kind = item["grantee"], item["privilege"]
-        # After a change of owner the former owner's rights are the new one's.
-        if grantee in (owner, have["owner"]):
-            continue
         name = _PUBLIC if grantee is None else identifier(grantee)
         shown = f"{what}: {kind} for {_PUBLIC if grantee is None else grantee}"
         if (grantee, kind) != (role, privilege):

@@ -4,32 +4,52 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ...pooler import auth_query
-from ..plugin_utils import psql
+from ...pooler import auth_hba, auth_query
+from ..plugin_utils import goal, servers
 from ..plugin_utils.action import PoolerAction
 
 
 class ActionModule(PoolerAction):
+    secret = frozenset({"password"})
+
     def perform(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        names = ("role", "schema", "function", "superusers", "replication")
-        wanted = auth_query.AuthQuery(**{name: arguments[name] for name in names})
-        present = arguments["state"] == "present"
-
-        def differences(observed: psql.Observed) -> list[auth_query.Difference]:
-            return list(auth_query.differences(wanted, observed)) if present else _leftovers(wanted, observed)
-
-        def statements(observed: psql.Observed) -> list[str]:
-            text = (auth_query.repair_sql if present else auth_query.removal_sql)(wanted, observed)
-            return [text] if text else []
-
-        goal = psql.Goal(arguments["database"], auth_query.audit_sql(wanted), differences, statements)
-        result = psql.reach(goal, self.host(), arguments["container"], check=self.check, diff=self.diff)
-        return result | ({"query": auth_query.query(wanted)} if present else {})
+        place = servers.place(arguments, self.host())
+        result = goal.reach(wish(arguments), place, check=self.check, diff=self.diff)
+        if arguments["state"] == "absent":
+            return result
+        wanted = _wanted(arguments)
+        return result | {"query": auth_query.query(wanted), "pg_hba": list(auth_hba.lines(wanted.role))}
 
 
-def _leftovers(wanted: auth_query.AuthQuery, observed: psql.Observed) -> list[auth_query.Difference]:
+def wish(arguments: Mapping[str, Any]) -> goal.Goal:
+    """The options as what is to be in the database. Raises InvalidError."""
+    wanted, present = _wanted(arguments), arguments["state"] == "present"
+
+    def differences(observed: goal.Observed) -> Sequence[auth_query.Difference]:
+        return auth_query.differences(wanted, observed) if present else _leftovers(wanted, observed)
+
+    def statements(observed: goal.Observed) -> list[str]:
+        text = (auth_query.repair_sql if present else auth_query.removal_sql)(wanted, observed)
+        return [text] if text else []
+
+    def remarks(observed: goal.Observed) -> list[str]:
+        if not present:
+            return []
+        about_logins = auth_hba.complaints(wanted.role, arguments["database"], observed["hba"])
+        return [*about_logins, *auth_query.held(wanted, observed)]
+
+    return goal.Goal(arguments["database"], auth_query.audit_sql(wanted), differences, statements, remarks)
+
+
+def _wanted(arguments: Mapping[str, Any]) -> auth_query.AuthQuery:
+    names = ("role", "schema", "function", "superusers", "replication")
+    return auth_query.AuthQuery(**{name: arguments[name] for name in names})
+
+
+def _leftovers(wanted: auth_query.AuthQuery, observed: goal.Observed) -> list[auth_query.Difference]:
     found = {
         f"function {wanted.schema}.{wanted.function}": observed["functions"],
         f"schema {wanted.schema}": observed["schema"] and not observed["schema"]["others"],

@@ -10,7 +10,7 @@ from typing import Any
 
 from ...pooler import objects, scram
 from ...pooler.errors import InvalidError, Problem
-from ..plugin_utils import psql
+from ..plugin_utils import goal, servers
 from ..plugin_utils.action import PoolerAction
 
 
@@ -21,13 +21,13 @@ class ActionModule(PoolerAction):
         present = arguments["state"] == "present"
         roles = _roles(arguments["users"], present)
         databases = [objects.DatabaseObject(entry["name"], entry["owner"]) for entry in arguments["databases"]]
-        goal = psql.Goal(
+        wish = goal.Goal(
             database="postgres",
             audit=objects.audit_sql(roles, databases),
             differences=partial(objects.differences, roles, databases) if present else _leftovers,
             statements=partial(objects.statements if present else objects.removal, roles, databases),
         )
-        return psql.reach(goal, self.host(), arguments["container"], check=self.check, diff=self.diff)
+        return goal.reach(wish, servers.place(arguments, self.host()), check=self.check, diff=self.diff)
 
 
 def _roles(users: Sequence[dict[str, Any]], present: bool) -> list[objects.Role]:
@@ -48,7 +48,7 @@ def _roles(users: Sequence[dict[str, Any]], present: bool) -> list[objects.Role]
     return roles
 
 
-def _leftovers(observed: psql.Observed) -> list[objects.Difference]:
+def _leftovers(observed: goal.Observed) -> list[objects.Difference]:
     kinds = (("database", observed["databases"]), ("role", observed["roles"]))
     return [
         objects.Difference(f"{kind} {entry['name']}", "present", "absent") for kind, found in kinds for entry in found

@@ -19,7 +19,9 @@ description:
   - The role has no password. It logs in with a client certificate whose common name is the role's name, as
     M(pgfleet.pooler.certificate) issues it.
   - Works on the leader. On a host whose PostgreSQL is in recovery nothing is done, so it can run on every host of the
-    cluster.
+    cluster. With O(servers) the leader is found among them.
+  - Warns when the server's C(pg_hba.conf) does not let the role in by its certificate, or in another way as well, and
+    when the role holds rights that nothing here has given it. Neither is changed.
 extends_documentation_fragment:
   - pgfleet.pooler.attributes
   - pgfleet.pooler.psql
@@ -70,6 +72,13 @@ EXAMPLES = r"""
   ansible.builtin.debug:
     var: asked.differences
 
+- name: Over TCP, in a cluster whose hosts are not ours
+  pgfleet.pooler.auth_query:
+    servers: [db1.example.com, db2.example.com, db3.example.com]
+    ca: files/database-authority.crt
+    password: "{{ vault_postgres_password }}"
+  run_once: true
+
 - name: Under other names
   pgfleet.pooler.auth_query:
     role: pool
@@ -99,8 +108,14 @@ query:
   type: str
   returned: when O(state=present)
   sample: SELECT username, password FROM "pgbouncer"."get_auth"($1::pg_catalog.text)
+pg_hba:
+  description: The lines of C(pg_hba.conf) by which the role logs in, to stand above all others that fit it.
+  type: list
+  elements: str
+  returned: when O(state=present)
+  sample: ["hostssl all pgbouncer all cert", "host all pgbouncer all reject"]
 trips:
-  description: How many times the host was reached.
+  description: How many times the host, or O(servers) together, were asked.
   type: int
   returned: always
 """

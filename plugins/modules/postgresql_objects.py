@@ -13,7 +13,7 @@ description:
   - Creates login roles and databases that the cluster does not have yet, and gives existing ones their password and
     their owner. What else they have is left alone.
   - Works on the leader. On a host whose PostgreSQL is in recovery nothing is done, so it can run on every host of the
-    cluster.
+    cluster. With O(servers) the leader is found among them.
   - Passwords become SCRAM-SHA-256 verifiers on the controller. PostgreSQL never gets the password itself, its log gets
     neither, and a verifier that still verifies the password is kept, so that poolers and sessions go on working.
 extends_documentation_fragment:
@@ -102,7 +102,7 @@ sql:
   elements: str
   returned: always
 trips:
-  description: How many times the host was reached.
+  description: How many times the host, or O(servers) together, were asked.
   type: int
   returned: always
 """

@@ -40,7 +40,7 @@ class PoolerAction(ActionBase):
         self.diff = bool(self._task.diff)
         self.host_name = str(self._task.delegate_to or self.task_vars.get("inventory_hostname", "localhost"))
         if self.missing:
-            raise AnsibleActionFail(_remedy(self.missing))
+            raise AnsibleActionFail(remedy(self.missing))
         module = type(self).__module__.rpartition(".")[2]
         _result, arguments = self.validate_argument_spec(argument_spec=argument_spec(module, self.secret))
         try:
@@ -67,7 +67,7 @@ class PoolerAction(ActionBase):
             context.no_log = shown
 
 
-def _remedy(error: ImportError) -> str:
+def remedy(error: ImportError) -> str:
     package = (error.name or "").partition(".")[0]
     return (
         f"on the controller: {error} (install it for the Python that runs Ansible: "

@@ -6,15 +6,19 @@ Each attack is also run against the functions that guides usually give, where it
 from __future__ import annotations
 
 import json
+import re
 import secrets
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
+from ansible_collections.pgfleet.pooler.plugins.action import auth_query as action
+from ansible_collections.pgfleet.pooler.plugins.plugin_utils import goal
+from ansible_collections.pgfleet.pooler.plugins.plugin_utils.action import argument_spec
 
 from pooler import objects, scram
 from pooler.auth_query import AuthQuery, audit_sql, differences, query, removal_sql, repair_sql
@@ -121,8 +125,9 @@ SELECT jsonb_build_object(
      'acl', (SELECT jsonb_agg(i::text ORDER BY i::text) FROM aclexplode(coalesce(proacl, acldefault('f', proowner))) i))
    ORDER BY pronamespace::regnamespace::text, proname, proargtypes::text)
    FROM pg_proc p WHERE pronamespace::regnamespace::text NOT IN ('pg_catalog', 'information_schema')),
- 'databases', (SELECT jsonb_agg(jsonb_build_object('name', datname, 'owner', datdba::regrole) ORDER BY datname)
-   FROM pg_database),
+ 'databases', (SELECT jsonb_agg(jsonb_build_object('name', datname, 'owner', datdba::regrole, 'acl', (
+     SELECT jsonb_agg(i::text ORDER BY i::text) FROM aclexplode(coalesce(datacl, acldefault('d', datdba))) i
+     WHERE privilege_type <> 'CONNECT')) ORDER BY datname) FROM pg_database),
  'defaults', (SELECT jsonb_agg(to_jsonb(d)) FROM pg_default_acl d))
 """
 
@@ -142,7 +147,7 @@ def redefined(attributes: str, body: str = "", setting: str = "SET search_path =
     )
 
 
-F, S, R = "function pgbouncer.get_auth", "schema pgbouncer", "role pgbouncer"
+F, S, R, D = "function pgbouncer.get_auth", "schema pgbouncer", "role pgbouncer", "database postgres"
 ALTER = f"ALTER FUNCTION {GET_AUTH}"
 RECREATE = f"DROP FUNCTION {GET_AUTH}; CREATE FUNCTION pgbouncer.get_auth"
 SAME = "LANGUAGE sql STABLE STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS"
@@ -253,25 +258,37 @@ BROKEN: dict[str, tuple[str, set[str]]] = {
         ),
         {f"{F}: body", f"{F}: arguments with a default"},
     ),
+    "create in the database": (
+        "GRANT CREATE, TEMPORARY ON DATABASE postgres TO pgbouncer",
+        {f"{D}: CREATE for pgbouncer", f"{D}: TEMPORARY for pgbouncer"},
+    ),
+    "connect grant option": (
+        "GRANT CONNECT ON DATABASE postgres TO pgbouncer WITH GRANT OPTION",
+        {f"{D}: CONNECT for pgbouncer"},
+    ),
     "no connect": (
         "REVOKE CONNECT ON DATABASE postgres FROM PUBLIC",
-        {"database postgres: CONNECT for pgbouncer"},
+        {f"{D}: CONNECT for pgbouncer"},
     ),
 }
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_what_is_broken_by_hand_is_found_and_repaired_and_nothing_else_is_touched(
+def test_what_is_broken_by_hand_is_found_in_check_mode_and_repaired_and_nothing_else_is_touched(
     installed: Connection, name: str
 ) -> None:
     breaking, expected = BROKEN[name]
     before = snapshot(installed)
     run(installed, breaking)
+    broken = snapshot(installed)
     try:
-        found = {difference.what for difference in differences(WANTED, audit(installed))}
-        assert found == expected
-        repair(installed)
-        assert differences(WANTED, audit(installed)) == ()
+        planned = reach(installed, check=True)
+        assert {what for what, _ in map(halves, planned["differences"])} == expected
+        assert planned["sql"][0] in planned["diff"][1]["prepared"]
+        assert snapshot(installed) == broken
+        done = reach(installed)
+        assert (done["changed"], done["sql"], done["differences"]) == (True, planned["sql"], planned["differences"])
+        assert not reach(installed)["changed"]
         run(installed, "REVOKE ADMIN OPTION FOR team FROM deputy CASCADE", "REVOKE team FROM deputy")
     finally:
         run(
@@ -280,6 +297,34 @@ def test_what_is_broken_by_hand_is_found_and_repaired_and_nothing_else_is_touche
             "ALTER DEFAULT PRIVILEGES REVOKE USAGE ON SCHEMAS FROM mallory",
         )
     assert snapshot(installed) == before
+
+
+class Here:
+    """The module's way to a connection that is open already."""
+
+    name = "here"
+    trips = 0
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+
+    def ask(self, _database: str, audit_text: str, statements: Sequence[str] = ()) -> Json:
+        run(self.connection, *statements)
+        found: Json = value(self.connection, audit_text)
+        return found
+
+
+def reach(connection: Connection, *, check: bool = False, **options: Any) -> Json:
+    """What the module does and gives, with its options' defaults."""
+    defaults = {name: option.get("default") for name, option in argument_spec("auth_query").items()}
+    result: Json = goal.reach(action.wish(defaults | options), Here(connection), check=check, diff=True)
+    return result
+
+
+def halves(difference: str) -> tuple[str, str]:
+    """What differs, and what is said of it."""
+    what, _, said = difference.rpartition(": ")
+    return what, said
 
 
 def acting(server: Server, role: str, search_path: str = '"$user", public') -> Connection:
@@ -596,6 +641,25 @@ def test_audit_and_repair_fall_into_no_trap_that_others_laid_on_the_search_path(
         ]
 
 
+def test_rights_that_the_role_holds_elsewhere_are_told_and_left(installed: Connection) -> None:
+    run(installed, "GRANT SELECT ON pg_catalog.pg_authid TO pgbouncer", "CREATE DATABASE books OWNER pgbouncer")
+    result = reach(installed)
+    assert not result["changed"]
+    told = "\n".join(result["warnings"])
+    assert re.search(r"role pgbouncer also holds table (pg_catalog\.)?pg_authid in postgres", told)
+    assert "role pgbouncer also holds database books in the cluster" in told
+    run(installed, "DROP DATABASE books", "REVOKE SELECT ON pg_catalog.pg_authid FROM pgbouncer")
+    assert "also holds" not in str(reach(installed)["warnings"])
+
+
+def test_a_server_that_does_not_let_the_role_in_by_certificate_is_told_of_with_the_lines(installed: Connection) -> None:
+    (warning,) = reach(installed)["warnings"]
+    assert warning == (
+        "here: no line of pg_hba.conf lets role pgbouncer in by certificate; put these lines above all others: "
+        "hostssl all pgbouncer all cert; host all pgbouncer all reject"
+    )
+
+
 def test_a_read_only_connection_is_a_clear_error(server: Server, installed: Connection) -> None:
     run(installed, "ALTER ROLE pgbouncer CREATEDB")
     with server.connect(options="-c default_transaction_read_only=on") as connection:
@@ -672,7 +736,7 @@ def without_numbers(shot: Json) -> Json:
 def test_removal_takes_the_right_to_connect_back(installed: Connection) -> None:
     run(installed, "REVOKE CONNECT ON DATABASE postgres FROM PUBLIC")
     repair(installed)
-    assert "pgbouncer" in audit(installed)["connect"]
+    assert "pgbouncer" in {right["grantee"] for right in audit(installed)["rights"]}
     run(installed, removal_sql(WANTED, audit(installed)))
     assert audit(installed)["role"] is None
 

@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 from ansible_collections.pgfleet.pooler.plugins.action import postgresql_objects
-from ansible_collections.pgfleet.pooler.plugins.plugin_utils import psql
-from ansible_collections.pgfleet.pooler.plugins.plugin_utils.host import Host, HostError
+from ansible_collections.pgfleet.pooler.plugins.plugin_utils import goal as goals
+from ansible_collections.pgfleet.pooler.plugins.plugin_utils.goal import DatabaseError, NothingThereError
+from ansible_collections.pgfleet.pooler.plugins.plugin_utils.host import Host
+from ansible_collections.pgfleet.pooler.plugins.plugin_utils.psql import Container
 from ansible_collections.pgfleet.pooler.pooler import scram
 from ansible_collections.pgfleet.pooler.pooler.errors import PoolerError
 from ansible_collections.pgfleet.pooler.pooler.objects import Difference
@@ -40,9 +42,9 @@ class Database:
         return {"rc": 0, "stdout": f"{head}\n{mark[0]} answer\n{answer}\n\n{mark[0]} end\n", "stderr": ""}
 
 
-def goal(statements: Sequence[str] = ("ALTER SOMETHING;",)) -> psql.Goal:
+def goal(statements: Sequence[str] = ("ALTER SOMETHING;",)) -> goals.Goal:
     """Wants `right` to be true."""
-    return psql.Goal(
+    return goals.Goal(
         database="postgres",
         audit=AUDIT,
         differences=lambda seen: () if seen["right"] else (Difference("thing", "wrong", "right"),),
@@ -50,8 +52,9 @@ def goal(statements: Sequence[str] = ("ALTER SOMETHING;",)) -> psql.Goal:
     )
 
 
-def reach(database: Database, wanted: psql.Goal, *, check: bool = False) -> dict[str, Any]:
-    result: dict[str, Any] = psql.reach(wanted, Host("db1", database.execute), "spilo", check=check, diff=True)
+def reach(database: Database, wanted: goals.Goal, *, check: bool = False) -> dict[str, Any]:
+    place = Container(Host("db1", database.execute), "spilo")
+    result: dict[str, Any] = goals.reach(wanted, place, check=check, diff=True)
     return result
 
 
@@ -89,7 +92,7 @@ def test_check_mode_shows_the_statements_and_runs_none() -> None:
 
 
 def test_a_change_that_did_not_take_is_an_error_with_what_is_left() -> None:
-    with pytest.raises(HostError, match="thing: wrong, should be right"):
+    with pytest.raises(DatabaseError, match="thing: wrong, should be right"):
         reach(Database(WRONG, WRONG), goal())
 
 
@@ -104,18 +107,18 @@ def test_statements_and_verifiers_are_in_no_command_and_no_result() -> None:
 
 def test_a_verifier_in_the_words_of_postgresql_is_masked() -> None:
     verifier = scram.verifier(secrets.token_urlsafe(12))
-    with pytest.raises(HostError) as error:
+    with pytest.raises(DatabaseError) as error:
         reach(Database(trouble=f"ERROR:  no, not {verifier}"), goal())
     assert str(error.value) == "db1: ERROR:  no, not SCRAM-SHA-256$********"
 
 
 def test_a_missing_container_is_an_error_save_in_check_mode() -> None:
     words = "the container spilo is missing"
-    with pytest.raises(HostError, match=words):
+    with pytest.raises(NothingThereError, match=words):
         reach(Database(state="missing", trouble=words), goal())
     result = reach(Database(state="missing", trouble=words), goal(), check=True)
     assert result["warnings"] == [f"db1: {words}"]
-    with pytest.raises(HostError):
+    with pytest.raises(DatabaseError):
         reach(Database(state="exited", trouble="the container spilo is exited"), goal(), check=True)
 
 
