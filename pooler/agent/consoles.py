@@ -26,7 +26,7 @@ SECONDS = 2.0
 ALL = "*"
 """Stands for a pause of everything at once."""
 
-_POLL = 0.005
+_POLL = 0.002
 
 
 @dataclass(frozen=True)

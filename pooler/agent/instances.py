@@ -25,6 +25,9 @@ SECONDS = 1.0
 _SOON = 0.1
 """Seconds between two looks at least, and until it is looked again whether a pool can be asked."""
 
+_AFTER_PAUSE = 0.3
+"""Seconds after a pause in which no pool is asked: clients who have waited come first to the server."""
+
 THROUGH_POOL = (
     "SELECT pg_catalog.pg_is_in_recovery(), pg_catalog.current_setting('transaction_read_only'),"
     " pg_catalog.current_setting('default_transaction_read_only')"
@@ -107,14 +110,17 @@ class Instances:
         has gone, so that new ones would pile up.
         """
         asking: asyncio.Task[Served] | None = None
-        since = 0.0
+        since = waited_at = 0.0
         while True:
             began = time.monotonic()
             facts = self.seen[name].facts
+            if facts is not None and self._waiting(facts):
+                waited_at = began
             if facts is None and asking is not None:
                 asking.cancel()
                 asking = None
-            if asking is None and facts is not None and database in facts.hosts and not self._waiting(facts):
+            calm = began - waited_at > _AFTER_PAUSE
+            if asking is None and calm and facts is not None and database in facts.hosts:
                 asking, since = asyncio.create_task(self._served(self.seen[name].console, database)), began
             if asking is not None:
                 done, _pending = await asyncio.wait({asking}, timeout=SECONDS)

@@ -10,7 +10,7 @@ from typing import Protocol
 from ..errors import PoolerError
 from ..server import Server
 
-_PACE = 0.01
+_PACE = 0.004
 """Seconds between two questions to the member that is to take writes."""
 
 SEARCH = 10.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import resource
 import secrets
 import subprocess
 import time
@@ -29,10 +30,14 @@ ROLE = """\
 
 @dataclass(frozen=True)
 class Play:
-    """How a playbook ended; `output` is everything it printed."""
+    """How a playbook ended; `output` is everything it printed.
+
+    `cpu`: seconds of the controller, and of whatever else that was ended meanwhile had been started from here.
+    """
 
     status: int
     seconds: float
+    cpu: float
     output: str = field(repr=False)
 
     @property
@@ -61,7 +66,12 @@ class Fleet:
         return self.play(ROLE, changes, limit)
 
     def play(
-        self, playbook: str, changes: Mapping[str, Any], limit: str = "all", without: tuple[str, ...] = ()
+        self,
+        playbook: str,
+        changes: Mapping[str, Any],
+        limit: str = "all",
+        without: tuple[str, ...] = (),
+        flags: tuple[str, ...] = (),
     ) -> Play:
         """`playbook` is a name in a collection, or YAML. `without`: variables of the fleet that it sets itself."""
         given, written = self.paths.directory / "variables.yml", self.paths.directory / "playbook.yml"
@@ -72,11 +82,12 @@ class Fleet:
             written.write_text(playbook)
             playbook = str(written)
         command = ["ansible-playbook", "--inventory", str(self.paths.inventory), "--limit", limit]
-        command += ["--extra-vars", f"@{given}", playbook]
+        command += ["--extra-vars", f"@{given}", *flags, playbook]
         environment = {**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_CALLBACK_RESULT_FORMAT": "yaml"}
-        began = time.monotonic()
+        began, before = time.monotonic(), _cpu_of_children()
         done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
-        return Play(done.returncode, time.monotonic() - began, done.stdout + done.stderr)
+        seconds, cpu = time.monotonic() - began, _cpu_of_children() - before
+        return Play(done.returncode, seconds, cpu, done.stdout + done.stderr)
 
     def sh(self, host: str, script: str) -> str:
         """What the script prints as root. Raises SystemExit with its last words when it fails."""
@@ -110,6 +121,11 @@ def booted(description: Mapping[str, Any], changes: Mapping[str, Any]) -> Iterat
         yield fleet
     finally:
         life.down(lab.name)
+
+
+def _cpu_of_children() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _variables(paths: Paths, servers: list[str]) -> dict[str, Any]:

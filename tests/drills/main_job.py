@@ -7,8 +7,6 @@ changes nothing.
 from __future__ import annotations
 
 import os
-import resource
-import secrets
 import shutil
 import statistics
 import subprocess
@@ -19,25 +17,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
-from tests.lab import images, life, spec
-from tests.lab.state import Paths
-
+from . import fleet
 from .figures import Figure
+from .fleet import Fleet
 
 LAB = {
     "name": "drill-main",
     "subnet": "10.77.2.0/24",
     "hosts": {"db1": {"groups": ["database"]}, "pool1": {"groups": ["pooler"]}},
 }
-_PLAYBOOK = """\
-- name: The pgbouncer role alone
-  hosts: pooler
-  gather_facts: false
-  roles:
-    - role: pgfleet.pooler.pgbouncer
-"""
 
 
 @dataclass(frozen=True)
@@ -50,31 +38,22 @@ class Cost:
 
 
 def run(short: bool) -> list[Figure]:
-    lab = spec.parse(LAB)
-    paths = Paths(lab.name)
-    life.down(lab.name)
-    life.up(lab)
-    try:
-        variables = _variables(paths)
-        _play(paths, "pgfleet.pooler.site", variables)
-        playbook = paths.directory / "pooler.yml"
-        playbook.write_text(_PLAYBOOK)
-        figures = _role(paths, str(playbook), variables, rounds=1 if short else 5, timed=not short)
-    finally:
-        life.down(lab.name)
+    with fleet.booted(LAB, {}) as booted:
+        figures = _role(booted, rounds=1 if short else 5, timed=not short)
     return figures if short else figures + _demo()
 
 
-def _role(paths: Paths, playbook: str, variables: Mapping[str, object], rounds: int, *, timed: bool) -> list[Figure]:
+def _role(booted: Fleet, rounds: int, *, timed: bool) -> list[Figure]:
     """Without `timed`, CPU and wall are shown and only the trips have goals: a test must not fail by a busy machine."""
     costs: dict[str, list[Cost]] = {"first converge": [], "no-op": [], "one pool size": []}
     for number in range(rounds):
-        _play(paths, playbook, {**variables, "pgbouncer_state": "absent"})
-        costs["first converge"].append(_play(paths, playbook, variables))
-        costs["no-op"].append(_play(paths, playbook, variables))
-        databases = [{"name": "app", "pool_size": 20 + number}]
-        costs["one pool size"].append(_play(paths, playbook, {**variables, "pgbouncer_databases": databases}))
-    floor = [_play(paths, playbook, variables, "--list-tasks") for _ in range(rounds)]
+        _cost(booted, {"pgbouncer_state": "absent"})
+        costs["first converge"].append(_cost(booted, {}))
+        costs["no-op"].append(_cost(booted, {}))
+        costs["one pool size"].append(
+            _cost(booted, {"pgbouncer_databases": [{"name": "app", "pool_size": 20 + number}]})
+        )
+    floor = [_cost(booted, {}, "--list-tasks") for _ in range(rounds)]
     goals = {"first converge": (3, None), "no-op": (2, 1.5), "one pool size": (3, 1.5)}
     figures = []
     for what, found in costs.items():
@@ -90,41 +69,12 @@ def _role(paths: Paths, playbook: str, variables: Mapping[str, object], rounds: 
     return figures
 
 
-def _play(paths: Paths, playbook: str, variables: Mapping[str, object], *flags: str) -> Cost:
-    """Run a playbook; trips are counted from what ssh is told to execute, not from what we say."""
-    given = paths.directory / "variables.yml"
-    given.touch(mode=0o600)
-    given.write_text(yaml.safe_dump(dict(variables)))
-    command = [
-        "ansible-playbook",
-        "-vvv",
-        "--inventory",
-        str(paths.inventory),
-        "--extra-vars",
-        f"@{given}",
-        *flags,
-        playbook,
-    ]
-    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    wall, after = time.monotonic() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
-    if done.returncode:
-        raise SystemExit(f"{playbook} failed:\n{done.stdout[-4000:]}{done.stderr[-2000:]}")
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return Cost(wall, cpu, done.stdout.count("SSH: EXEC"))
-
-
-def _variables(paths: Paths) -> dict[str, object]:
-    return {
-        "pgbouncer_databases": [{"name": "app", "pool_size": 10}],
-        "pgbouncer_patroni": ["https://10.77.2.11:8008"],
-        "pgbouncer_nofile": 8192,
-        "spilo_image": "localhost/lab/spilo-17:stand-in",
-        "etcd_image": "localhost/lab/etcd:3.5",
-        "image_archive": str(images.pooler.archive()),
-        "certificates_authority_directory": str(paths.directory / "pki"),
-        "certificates_passphrase": secrets.token_urlsafe(16),
-    }
+def _cost(booted: Fleet, changes: Mapping[str, object], *flags: str) -> Cost:
+    """Of the role alone; trips are counted from what ssh is told to execute, not from what we say."""
+    play = booted.play(fleet.ROLE, changes, flags=("-vvv", *flags))
+    if play.status:
+        raise SystemExit(f"the role failed:\n{play.output[-4000:]}")
+    return Cost(play.seconds, play.cpu, play.output.count("SSH: EXEC"))
 
 
 def _demo() -> list[Figure]:

@@ -47,7 +47,10 @@ class Loads:
 
     def _start(self, lab: str, settings: Settings) -> subprocess.Popen[str]:
         command = [sys.executable, "-m", "tests.lab", "netns", lab, "--", sys.executable, "-m", "pooler.drill"]
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        # Sessions share the processors equally (sched_autogroup): clients of one design that storm slow no other's.
+        process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+        )
         self._stack.enter_context(process)
         self._stack.callback(_close, process)
         assert process.stdin
