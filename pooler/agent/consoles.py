@@ -6,10 +6,10 @@ A session is a client to the engine, which does not end while it has clients: so
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Collection, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from ..commands import quoted
 from ..errors import PoolerError
@@ -76,58 +76,45 @@ class Console:
 
     async def tell(self, *commands: str, seconds: float = SECONDS) -> list[Table]:
         """Commands in one session, until all are answered."""
-        try:
-            async with asyncio.timeout(seconds):
-                session = await wire.over_socket(self.socket, CONSOLE, CONSOLE)
-                try:
-                    return await session.ask(*commands)
-                finally:
-                    session.close()
-        except TimeoutError:
-            raise PoolerError(f"does not answer within {seconds:g} s") from None
+        async with self._session(seconds) as session:
+            return await session.ask(*commands)
 
     async def start_pause(self, databases: Collection[str] | None) -> None:
         """Pause these, or everything: no transaction begins from now on. Does not wait for those under way.
 
         It stays in force without the session in which it was ordered. What is paused already stays so.
         """
-        await self._limited(self._pause(databases, wait=False), SECONDS, f"does not answer within {SECONDS:g} s")
+        async with self._session(SECONDS) as session:
+            await _begin_pause(session, databases)
 
     async def pause(self, databases: Collection[str] | None, seconds: float) -> None:
         """Pause these, or everything, and wait until no transaction is left."""
-        too_long = f"transactions are open for more than {seconds:g} s"
-        await self._limited(self._pause(databases, wait=True), seconds, too_long)
-
-    async def _pause(self, databases: Collection[str] | None, *, wait: bool) -> None:
-        session = await wire.over_socket(self.socket, CONSOLE, CONSOLE)
-        try:
-            # The engine reads in order and does not answer a PAUSE that waits: the answer to SHOW, which alone has
-            # columns, tells that all have been read.
-            session.send(*_pauses(databases), "SHOW VERSION")
-            await _table(session)
-            while wait:
-                # A pause closes server connections as they become free: the last one gone, all is over.
-                session.send("SHOW SERVERS")
-                rows = (await _table(session)).dicts(("database",))
-                wait = any(databases is None or row["database"] in databases for row in rows)
-                await asyncio.sleep(_POLL if wait else 0)
-        finally:
-            session.close()
+        async with self._session(seconds, f"transactions are open for more than {seconds:g} s") as session:
+            await _begin_pause(session, databases)
+            # A pause closes server connections as they become free: the last one gone, all is over.
+            while _connected(await _table_of(session, "SHOW SERVERS"), databases):
+                await asyncio.sleep(_POLL)
 
     async def resume(self, mine: Collection[str]) -> None:
         """End these pauses; those that are over already are none."""
-        state, databases = await self.tell("SHOW STATE", "SHOW DATABASES")
-        paused = {row["name"] for row in databases.dicts(("name", "paused")) if row["paused"] == "1"}
-        commands = resumes((_everything(state) | paused) & frozenset(mine))
-        if commands:
-            await self.tell(*commands)
+        async with self._session(SECONDS) as session:
+            state, databases = await session.ask("SHOW STATE", "SHOW DATABASES")
+            paused = {row["name"] for row in databases.dicts(("name", "paused")) if row["paused"] == "1"}
+            commands = resumes((_everything(state) | paused) & frozenset(mine))
+            if commands:
+                await session.ask(*commands)
 
-    async def _limited(self, doing: Coroutine[Any, Any, None], seconds: float, too_long: str) -> None:
+    @contextlib.asynccontextmanager
+    async def _session(self, seconds: float, late: str = "") -> AsyncIterator[wire.Session]:
         try:
             async with asyncio.timeout(seconds):
-                await doing
+                session = await wire.over_socket(self.socket, CONSOLE, CONSOLE)
+                try:
+                    yield session
+                finally:
+                    session.close()
         except TimeoutError:
-            raise PoolerError(too_long) from None
+            raise PoolerError(late or f"does not answer within {seconds:g} s") from None
 
 
 def resumes(paused: Collection[str]) -> tuple[str, ...]:
@@ -138,11 +125,23 @@ def resumes(paused: Collection[str]) -> tuple[str, ...]:
     )
 
 
-async def _table(session: wire.Session) -> Table:
+async def _begin_pause(session: wire.Session, databases: Collection[str] | None) -> None:
+    """The engine reads in order and does not answer a PAUSE that waits: the answer to a SHOW tells that it was read."""
+    session.send(*_pauses(databases))
+    await _table_of(session, "SHOW VERSION")
+
+
+async def _table_of(session: wire.Session, query: str) -> Table:
+    """The answer to a SHOW, which alone has columns; answers to orders before it are passed over."""
+    session.send(query)
     while True:
         table, _refusal = await session.answer()
         if table.columns:
             return table
+
+
+def _connected(servers: Table, databases: Collection[str] | None) -> bool:
+    return any(databases is None or row["database"] in databases for row in servers.dicts(("database",)))
 
 
 def _pauses(databases: Collection[str] | None) -> Sequence[str]:
