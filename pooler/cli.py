@@ -48,7 +48,9 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--engine", default="1.24.1", metavar="VERSION", help="PgBouncer's version (default %(default)s)"
     )
-    command.add_argument("--json", action="store_true")
+    written = command.add_mutually_exclusive_group()
+    written.add_argument("--json", action="store_true")
+    written.add_argument("--sarif", action="store_true", help="for code hosts, which show it beside the lines")
     command.set_defaults(run=_lint)
 
     command = commands.add_parser(
@@ -175,22 +177,35 @@ def _scram(parsed: argparse.Namespace) -> int:
 
 
 def _lint(parsed: argparse.Namespace) -> int:
-    from . import lint
+    """Notes alone are no reason for an exit status of 1."""
+    from . import lint, sarif, settings
 
-    version = tuple(int(part) for part in parsed.engine.split("."))
-    problems = []
+    version = settings.parse_version(parsed.engine)
+    findings = []
     for name in parsed.files:
-        kind = parsed.kind or _kind(name)
-        problems += lint.lint_text(kind, Path(name).read_text(encoding="utf-8"), name=name, version=version)
+        text = Path(name).read_text(encoding="utf-8", errors="surrogateescape")
+        findings += lint.lint_text(parsed.kind or _kind(name), text, name=name, version=version)
     if parsed.json:
-        print(json.dumps([{"place": p.place, "what": p.what, "remedy": p.remedy} for p in problems]))
+        fields = ("file", "line", "level", "rule")
+        said = [
+            {
+                **{field: getattr(each, field) for field in fields},
+                "what": each.problem.what,
+                "remedy": each.problem.remedy,
+            }
+            for each in findings
+        ]
+        print(json.dumps(said))
+    elif parsed.sarif:
+        print(json.dumps(sarif.render(findings)))
     else:
-        for problem in problems:
-            print(problem)
-    return 1 if problems else 0
+        for finding in findings:
+            print(finding)
+    return 1 if any(finding.level != "note" for finding in findings) else 0
 
 
-def _kind(name: str) -> Literal["ini", "userlist", "hba"]:
+def _kind(path: str) -> Literal["ini", "userlist", "hba"]:
+    name = Path(path).name
     if "userlist" in name or name.endswith(".txt"):
         return "userlist"
     return "hba" if "hba" in name else "ini"

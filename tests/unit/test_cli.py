@@ -34,7 +34,31 @@ def test_lint_speaks_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     file = tmp_path / "userlist.txt"
     file.write_text('# not a comment\n"u" "x"\n')
     assert cli.main(["lint", "--json", str(file)]) == 1
-    assert json.loads(capsys.readouterr().out)[0]["place"].startswith(f"{file}:1")
+    first, second = json.loads(capsys.readouterr().out)
+    assert (first["file"], first["line"], first["level"], first["rule"]) == (str(file), 1, "error", "userlist-line")
+    assert (second["line"], second["rule"]) == (2, "secret")
+
+
+def test_lint_speaks_sarif(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "pg bouncer.ini"
+    file.write_text("[pgbouncer]\nlisten_addr = *\nlog_stats = 7\n")
+    assert cli.main(["lint", "--sarif", str(file)]) == 1
+    (run,) = json.loads(capsys.readouterr().out)["runs"]
+    rules = run["tool"]["driver"]["rules"]
+    found = {}
+    for result in run["results"]:
+        (place,) = [each["physicalLocation"] for each in result["locations"]]
+        assert place["artifactLocation"]["uri"] == str(file).replace(" ", "%20")
+        assert rules[result["ruleIndex"]]["id"] == result["ruleId"]
+        found[result["ruleId"]] = (result["level"], place["region"]["startLine"])
+    assert found == {"restart": ("note", 2), "value": ("warning", 3), "tls": ("warning", 1)}
+
+
+def test_lint_of_notes_alone_succeeds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "pgbouncer.ini"
+    file.write_text("[pgbouncer]\nlisten_port = 6432\n")
+    assert cli.main(["lint", str(file)]) == 0
+    assert capsys.readouterr().out.startswith(f"{file}:2: note: a change of listen_port needs a restart")
 
 
 def test_lint_of_a_missing_file_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
