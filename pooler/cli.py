@@ -53,6 +53,21 @@ def _parser() -> argparse.ArgumentParser:
     written.add_argument("--sarif", action="store_true", help="for code hosts, which show it beside the lines")
     command.set_defaults(run=_lint)
 
+    command = commands.add_parser("adopt", help="variables of an inventory for a PgBouncer that somebody else set up")
+    command.add_argument(
+        "files",
+        nargs="+",
+        metavar="FILE",
+        help="pgbouncer.ini, userlist and HBA file; a Compose file; or variables (.env)",
+    )
+    command.add_argument(
+        "--engine", default="1.24.1", metavar="VERSION", help="of PgBouncer until now (default %(default)s)"
+    )
+    command.add_argument(
+        "--output", metavar="DIRECTORY", help="write them here, secrets in a file of their own (default: no secrets)"
+    )
+    command.set_defaults(run=_adopt)
+
     command = commands.add_parser(
         "render", help="write the files of a pooler host, or the config of its first boot, from variables"
     )
@@ -209,6 +224,12 @@ def _kind(path: str) -> Literal["ini", "userlist", "hba"]:
     if "userlist" in name or name.endswith(".txt"):
         return "userlist"
     return "hba" if "hba" in name else "ini"
+
+
+def _adopt(parsed: argparse.Namespace) -> int:
+    from .adoption import command as adoption
+
+    return adoption.adopt(parsed.files, parsed.engine, parsed.output)
 
 
 def _render(parsed: argparse.Namespace) -> int:
