@@ -27,6 +27,7 @@ if int(cryptography.__version__.partition(".")[0]) < 42:
     raise ImportError(f"cryptography {cryptography.__version__} is too old, 42 is needed", name="cryptography")
 
 Usage = Literal["server", "client"]
+KeyType = Literal["ecdsa", "rsa", "ed25519"]
 
 LEAF_DAYS = 90
 """Life of a leaf, so that the last third, in which it is replaced, has a month of ordinary runs in it."""
@@ -42,6 +43,9 @@ _COMMON_NAME_LENGTH = 64
 _PASSPHRASE_BYTES = 1023
 _LABEL = "[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _DNS_NAME = re.compile(rf"(\*\.)?({_LABEL}\.)*{_LABEL}")
+
+_RSA_BITS = 3072
+"""As strong as P-256: NIST SP 800-57 part 1, table 2."""
 
 _Extension = TypeVar("_Extension", bound=x509.ExtensionType)
 _SigningKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey
@@ -64,11 +68,16 @@ class LeafRequest:
     addresses: tuple[str, ...] = ()
     usages: frozenset[Usage] = frozenset({"server", "client"})
     days: int = LEAF_DAYS
+    key_type: KeyType = "ecdsa"
 
 
 @dataclass(frozen=True)
 class Leaf:
-    """An issued certificate with its key (plain PKCS8, as the engine needs it) and the authority that signed it."""
+    """An issued certificate with its key (plain PKCS8, as the engine needs it) and the authority that signed it.
+
+    What stands between it and an authority that signed itself follows it in `certificate_pem`. `serial_hex` names its
+    directory.
+    """
 
     certificate_pem: str
     key_pem: bytes = field(repr=False)
@@ -88,16 +97,16 @@ class LeafState:
     not_before: datetime
     not_after: datetime
     fingerprint_sha256: str
+    key_type: str
     certificate_pem: str = field(repr=False)
+
+    def in_last_third(self, now: datetime) -> bool:
+        """When it is time for the next one."""
+        return self.not_after - now < (self.not_after - self.not_before) / 3
 
     def issued_by(self, authority_pem: str) -> bool:
         """Whether the first certificate of `authority_pem` signed this one: name, and signature with its key."""
-        try:
-            leaf, signer = _certificate(self.certificate_pem, "leaf"), _certificate(authority_pem, "authority")
-            leaf.verify_directly_issued_by(signer)
-        except (InvalidSignature, ValueError, TypeError):
-            return False
-        return True
+        return _signed(_certificate(self.certificate_pem, "leaf"), _certificate(authority_pem, "authority"))
 
 
 def new_authority(name: str, *, days: int = 3650, now: datetime) -> Authority:
@@ -144,18 +153,9 @@ def issue(authority: Authority, request: LeafRequest, now: datetime) -> Leaf:
     Raises InvalidError for names that cannot be certified, PoolerError for an authority that cannot sign them now.
     """
     _refuse(_request_problems(request))
-    signer, signing_key = _certificate(authority.certificate_pem, "authority"), _key(authority.key_pem)
-    signer_id, limits = _extension(signer, x509.SubjectKeyIdentifier), _extension(signer, x509.BasicConstraints)
+    signer, signing_key, signer_id = _signer(authority, now)
     begin = _whole(now)
-    if signer_id is None or limits is None or not limits.ca:
-        what = "its certificate lacks the basic constraint CA or a subject key identifier, so strict clients refuse it"
-        raise PoolerError(f"authority: {what} (give the certificate of an authority)")
-    if signing_key.public_key() != signer.public_key():
-        raise PoolerError("authority: the key is not that of the certificate (give the pair that belongs together)")
-    if not signer.not_valid_before_utc <= begin < signer.not_valid_after_utc:
-        life = f"{signer.not_valid_before_utc:%Y-%m-%d} to {signer.not_valid_after_utc:%Y-%m-%d}"
-        raise PoolerError(f"authority: is valid from {life} and cannot sign at {begin:%Y-%m-%d} (make a new authority)")
-    key, serial = ec.generate_private_key(ec.SECP256R1()), x509.random_serial_number()
+    key, serial = _new_key(request.key_type), x509.random_serial_number()
     builder = (
         x509.CertificateBuilder()
         .subject_name(_subject(request.common_name))
@@ -177,7 +177,36 @@ def issue(authority: Authority, request: LeafRequest, now: datetime) -> Leaf:
     if names:
         builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
     hashed = None if isinstance(signing_key, ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey) else hashes.SHA256()
-    return Leaf(_pem(builder.sign(signing_key, hashed)), _key_pem(key), _serial_hex(serial), authority.certificate_pem)
+    shown = _pem(builder.sign(signing_key, hashed)) + "".join(
+        _pem(each) for each in _issuers(authority.certificate_pem) if each.subject != each.issuer
+    )
+    return Leaf(shown, _key_pem(key), _serial_hex(serial), authority.certificate_pem)
+
+
+def brought(certificate: str, key: str, authority: str, now: datetime) -> Leaf:
+    """A leaf that somebody else has issued: its certificate with what stands above it, its key, whom to trust.
+
+    Its name is not its serial, which only its own authority knows to be unique. Raises PoolerError for one that could
+    not be shown to anybody now.
+    """
+    shown, state = _certificate(certificate, "certificate"), inspect(certificate)
+    private = _key(key.encode(), place="private_key")
+    if private.public_key() != shown.public_key():
+        raise PoolerError("private_key: is not that of the certificate (give the pair that belongs together)")
+    if not state.not_before <= now < state.not_after:
+        life = f"{state.not_before:%Y-%m-%d} to {state.not_after:%Y-%m-%d}"
+        raise PoolerError(f"certificate: is valid from {life} only (bring another)")
+    top = _issuers(f"{certificate}\n{authority}")[-1]
+    if top.subject != top.issuer or top not in _certificates(authority, "authority"):
+        remedy = "append what stands between them to the certificate, and give an authority that has signed itself"
+        raise PoolerError(f"authority: does not vouch for the certificate ({remedy})")
+    name = _serial_hex(x509.random_serial_number())
+    return Leaf(certificate.strip() + "\n", _key_pem(private), name, authority.strip() + "\n")
+
+
+def require_signer(authority: Authority, now: datetime) -> None:
+    """Raises PoolerError for a pair of certificate and key that could not issue anything now."""
+    _signer(authority, now)
 
 
 def inspect(pem: str, place: str = "certificate") -> LeafState:
@@ -195,6 +224,7 @@ def inspect(pem: str, place: str = "certificate") -> LeafState:
         not_before=certificate.not_valid_before_utc,
         not_after=certificate.not_valid_after_utc,
         fingerprint_sha256=certificate.fingerprint(hashes.SHA256()).hex(),
+        key_type=_key_type(certificate.public_key()),
         certificate_pem=_pem(certificate),
     )
 
@@ -217,7 +247,9 @@ def due(state: LeafState, request: LeafRequest, authority_pem: str, now: datetim
         return f"still certifies {', '.join(sorted(have - want))}"
     if state.usages != request.usages:
         return f"is for {_shown(state.usages)}, not for {_shown(request.usages)}"
-    if state.not_after - now < (state.not_after - state.not_before) / 3:
+    if state.key_type != request.key_type:
+        return f"its key is {state.key_type}, not {request.key_type}"
+    if state.in_last_third(now):
         return f"in the last third of its life, which ends on {state.not_after:%Y-%m-%d}"
     return None
 
@@ -229,6 +261,68 @@ def trusted(*authority_pems: str) -> str:
         for certificate in _certificates(pem, "authority"):
             found.setdefault(certificate.fingerprint(hashes.SHA256()), _pem(certificate))
     return "".join(found.values())
+
+
+def issuing(bundle: str) -> str:
+    """The first certificate of a bundle, and those in it that vouch for it."""
+    return "".join(_pem(each) for each in _issuers(bundle))
+
+
+def without(bundle: str, dropped: str) -> str:
+    """The certificates of a bundle that are not in the other."""
+    gone = _certificates(dropped, "authority")
+    return "".join(_pem(each) for each in _certificates(bundle, "authority") if each not in gone)
+
+
+def _issuers(bundle: str) -> list[x509.Certificate]:
+    first, *others = _certificates(bundle, "authority")
+    chain = [first]
+    while chain[-1].subject != chain[-1].issuer:
+        above = [each for each in others if each not in chain and _signed(chain[-1], each)]
+        if not above:
+            break
+        chain.append(above[0])
+    return chain
+
+
+def _signed(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+    """By name, and by the signature."""
+    try:
+        certificate.verify_directly_issued_by(issuer)
+    except (InvalidSignature, ValueError, TypeError):
+        return False
+    return True
+
+
+def _signer(authority: Authority, now: datetime) -> tuple[x509.Certificate, _SigningKey, x509.SubjectKeyIdentifier]:
+    signer, signing_key = _certificate(authority.certificate_pem, "authority"), _key(authority.key_pem)
+    signer_id, limits = _extension(signer, x509.SubjectKeyIdentifier), _extension(signer, x509.BasicConstraints)
+    begin = _whole(now)
+    if signer_id is None or limits is None or not limits.ca:
+        what = "its certificate lacks the basic constraint CA or a subject key identifier, so strict clients refuse it"
+        raise PoolerError(f"authority: {what} (give the certificate of an authority)")
+    if signing_key.public_key() != signer.public_key():
+        raise PoolerError("authority: the key is not that of the certificate (give the pair that belongs together)")
+    if not signer.not_valid_before_utc <= begin < signer.not_valid_after_utc:
+        life = f"{signer.not_valid_before_utc:%Y-%m-%d} to {signer.not_valid_after_utc:%Y-%m-%d}"
+        raise PoolerError(f"authority: is valid from {life} and cannot sign at {begin:%Y-%m-%d} (make a new authority)")
+    return signer, signing_key, signer_id
+
+
+def _new_key(kind: KeyType) -> _SigningKey:
+    if kind == "rsa":
+        return rsa.generate_private_key(65537, _RSA_BITS)
+    if kind == "ed25519":
+        return ed25519.Ed25519PrivateKey.generate()
+    return ec.generate_private_key(ec.SECP256R1())
+
+
+def _key_type(key: object) -> str:
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        return "ecdsa"
+    if isinstance(key, rsa.RSAPublicKey):
+        return "rsa"
+    return type(key).__name__.removesuffix("PublicKey").lstrip("_").lower()
 
 
 def _request_problems(request: LeafRequest) -> Iterable[Problem]:
@@ -273,22 +367,25 @@ def _certificates(pem: str, place: str) -> list[x509.Certificate]:
         raise PoolerError(f"{place}: holds no certificate in PEM form that can be read (give one)") from None
 
 
-def _key(pem: bytes, passphrase: bytes | None = None) -> _SigningKey:
+def _key(pem: bytes, passphrase: bytes | None = None, place: str = "authority key") -> _SigningKey:
     try:
         key = serialization.load_pem_private_key(pem, passphrase)
     except (ValueError, TypeError, UnsupportedAlgorithm):
-        raise _unreadable_key(encrypted=b"ENCRYPTED" in pem, passphrase=passphrase is not None) from None
+        why = _unreadable_key(encrypted=b"ENCRYPTED" in pem, passphrase=passphrase is not None)
+        raise PoolerError(f"{place}: {why}") from None
     if not isinstance(key, _SigningKey):
-        raise PoolerError(f"authority key: a {type(key).__name__} cannot sign (use ECDSA, RSA or Ed25519)")
+        raise PoolerError(f"{place}: a {type(key).__name__} cannot sign (use ECDSA, RSA or Ed25519)")
     return key
 
 
-def _unreadable_key(*, encrypted: bool, passphrase: bool) -> PoolerError:
+def _unreadable_key(*, encrypted: bool, passphrase: bool) -> str:
     if encrypted and passphrase:
-        return PoolerError("authority key: the passphrase does not open it (give the one it was locked with)")
+        return "the passphrase does not open it (give the one it was locked with)"
     if encrypted:
-        return PoolerError("authority key: is encrypted (unlock it with its passphrase)")
-    return PoolerError("authority key: is no private key in PEM form that can be read (give one, encrypted for rest)")
+        return "is encrypted (unlock it with its passphrase)"
+    if passphrase:
+        return "is no private key in PEM form that can be read (give one, encrypted for rest)"
+    return "is no private key in PEM form that can be read (give one)"
 
 
 def _key_pem(key: _SigningKey) -> bytes:

@@ -36,33 +36,34 @@ class _Case:
 
 
 class ActionModule(PoolerAction):
-    secret = frozenset({"passphrase"})
+    secret = frozenset({"passphrase", "private_key"})
     missing = MISSING
 
     def perform(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        wanted = leaf_requests.wanted(arguments, self.host_name)
+        now = datetime.now(UTC)
+        wanted = leaf_requests.wanted(arguments, self.host_name, now)
         host = self.host()
         if arguments["state"] == "absent":
             return self._remove(host, [leaf.directory for leaf in wanted])
-        needed = ("authority_directory", "passphrase")
-        if missing := [Problem(name, "is missing", "state=present needs it") for name in needed if not arguments[name]]:
-            raise InvalidError(missing)
-        return self._issue(host, wanted, arguments)
+        return self._issue(host, wanted, arguments, now)
 
-    def _issue(self, host: Host, wanted: list[Wanted], arguments: dict[str, Any]) -> dict[str, Any]:
-        files, passphrase = AuthorityFiles(Path(arguments["authority_directory"])), arguments["passphrase"]
-        now, authority = datetime.now(UTC), files.certificate()
-        if authority is None and not self.check:
+    def _issue(self, host: Host, wanted: list[Wanted], arguments: dict[str, Any], now: datetime) -> dict[str, Any]:
+        ours = any(leaf.brought is None for leaf in wanted)
+        files = _files(arguments) if ours else None
+        authority = files.certificate() if files else None
+        if files and authority is None and not self.check:
             raise PoolerError(f"{files.directory}: holds no authority (pgfleet.pooler.certificate_authority makes it)")
         look = leaves.read(leaf.directory for leaf in wanted)
         before = after = _cases(wanted, host.read(look), authority, now)
         if arguments["renew"]:
-            before = [replace(case, reasons=case.reasons or ["asked for"]) for case in before]
+            before = [
+                case if case.wanted.brought else replace(case, reasons=case.reasons or ["asked for"]) for case in before
+            ]
         due = [case.wanted for case in before if case.reasons]
-        issued: dict[str, certificates.Leaf] = {}
-        if due and authority is not None:
-            signer = files.authority(passphrase)
-            issued = {leaf.directory: leaf_requests.issue(signer, leaf, now) for leaf in due}
+        issued = {leaf.directory: leaf.brought for leaf in due if leaf.brought}
+        if files and authority is not None and len(issued) < len(due):
+            signer = files.authority(arguments["passphrase"])
+            issued |= {leaf.directory: leaf_requests.issue(signer, leaf, now) for leaf in due if not leaf.brought}
         if due and not self.check:
             placing = leaves.place((leaf.directory, issued[leaf.directory].serial_hex) for leaf in due)
             content = [
@@ -79,6 +80,7 @@ class ActionModule(PoolerAction):
             "leaves": [_result(was, now_is) for was, now_is in zip(before, after, strict=True)],
             "trips": host.trips,
         }
+        result |= {"warnings": warnings} if (warnings := _ending(host, wanted, now)) else {}
         diff = [_diff(case, issued.get(case.wanted.directory)) for case in before if case.reasons]
         return result | ({"diff": diff} if self.diff else {})
 
@@ -92,6 +94,23 @@ class ActionModule(PoolerAction):
                 raise HostError(f"{host.name}: after the removal, there still is {', '.join(left)}")
         result: dict[str, Any] = {"changed": bool(there), "trips": host.trips}
         return result | ({"diff": {"before": "\n".join([*there, ""]), "after": ""}} if self.diff and there else {})
+
+
+def _files(arguments: dict[str, Any]) -> AuthorityFiles:
+    needed = ("authority_directory", "passphrase")
+    if missing := [Problem(name, "is missing", "state=present needs it") for name in needed if not arguments[name]]:
+        raise InvalidError(missing)
+    return AuthorityFiles(Path(arguments["authority_directory"]))
+
+
+def _ending(host: Host, wanted: Sequence[Wanted], now: datetime) -> list[str]:
+    """What nobody here can renew is told."""
+    brought = {leaf.directory: certificates.inspect(leaf.brought.certificate_pem) for leaf in wanted if leaf.brought}
+    return [
+        f"{host.name}: the certificate for {directory} ends on {state.not_after:%Y-%m-%d}: bring the next one"
+        for directory, state in brought.items()
+        if state.in_last_third(now)
+    ]
 
 
 def _cases(wanted: Sequence[Wanted], answer: Answer, authority: str | None, now: datetime) -> list[_Case]:
@@ -117,7 +136,8 @@ def _diff(case: _Case, issued: certificates.Leaf | None) -> dict[str, str]:
     before, after = case.found.state(), certificates.inspect(issued.certificate_pem) if issued else None
     return {
         "before": _text(before, before) if before else "",
-        "after": _text(case.wanted.request, after) + f"issued because: {'; '.join(case.reasons)}\n",
+        "after": _text(after if case.wanted.brought and after else case.wanted.request, after)
+        + f"issued because: {'; '.join(case.reasons)}\n",
         "before_header": f"{case.wanted.directory}/current",
         "after_header": f"{case.wanted.directory}/current",
     }

@@ -73,7 +73,7 @@ class ActionModule(PoolerAction):
         place = Path(arguments["directory"], f"{self.host_name}.secrets.tar.gz")
         before = place.read_bytes() if place.exists() else b""
         kept = _contents(place, before)
-        wanted = leaf_requests.wanted(arguments, self.host_name)
+        wanted = leaf_requests.wanted(arguments, self.host_name, datetime.now(UTC))
         certified, why = _leaves(wanted, kept, AuthorityFiles(Path(arguments["authority_directory"])), arguments)
         serials = {path.rpartition("/")[0]: serial for path, serial in certified.links}
         facts = bundle.Facts(

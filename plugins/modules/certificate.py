@@ -17,6 +17,7 @@ description:
     C(<directory>/current) points at the one in force. One rename switches, so that nobody ever sees a certificate with
     the key of another. The leaf before the current one is kept; older ones are removed.
   - A key is made on the controller, is written to the host alone, and is never read back.
+  - Leaves that somebody else has issued are brought there in the same way.
   - All leaves of a host cost one exec to read and one to write.
 extends_documentation_fragment:
   - pgfleet.pooler.attributes
@@ -64,6 +65,36 @@ options:
     description: How many days a leaf is valid.
     type: int
     default: 365
+  key_type:
+    description: What keys new leaves have. V(ecdsa) is P-256, V(rsa) has 3072 bits.
+    type: str
+    choices: [ecdsa, rsa, ed25519]
+    default: ecdsa
+  brought:
+    description:
+      - Leaves that are not issued here, since somebody else has issued them. They are renewed by giving others; in
+        the last third of their lives a warning says that it is time.
+      - For a leaf that is brought, its names, usages and common name are what they are.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      directory:
+        description: Which of O(leaves) it is.
+        type: str
+        required: true
+      certificate:
+        description: The certificate in PEM, followed by what stands between it and O(brought[].authority), if anything.
+        type: str
+        required: true
+      private_key:
+        description: Its private key in PEM, not encrypted.
+        type: str
+        required: true
+      authority:
+        description: The certificates in PEM that whoever uses this leaf trusts, that of its own authority among them.
+        type: str
+        required: true
   renew:
     description: Whether to issue every leaf anew, also those that are not due. Then each run changes something.
     type: bool
@@ -71,10 +102,10 @@ options:
   authority_directory:
     description:
       - Directory on the controller, as M(pgfleet.pooler.certificate_authority) makes it.
-      - O(state=present) needs it.
+      - O(state=present) needs it, unless every leaf is in O(brought).
     type: path
   passphrase:
-    description: What the authority's key is encrypted with. O(state=present) needs it.
+    description: What the authority's key is encrypted with. Needed where O(authority_directory) is.
     type: str
 seealso:
   - module: pgfleet.pooler.certificate_authority
@@ -98,6 +129,18 @@ EXAMPLES = r"""
       - localhost
     authority_directory: "{{ inventory_dir }}/.pki"
     passphrase: "{{ lookup('ansible.builtin.file', '~/.pgfleet-passphrase') }}"
+  become: true
+
+- name: A certificate that the company's own authority has issued
+  pgfleet.pooler.certificate:
+    leaves:
+      - directory: /etc/pgbouncer/tls/server
+        owner: 6432
+    brought:
+      - directory: /etc/pgbouncer/tls/server
+        certificate: "{{ lookup('ansible.builtin.file', 'tls/' ~ inventory_hostname ~ '.chain.pem') }}"
+        private_key: "{{ lookup('ansible.builtin.file', 'tls/' ~ inventory_hostname ~ '.key') }}"
+        authority: "{{ lookup('ansible.builtin.file', 'tls/company.pem') }}"
   become: true
 
 - name: No client certificate any more

@@ -13,6 +13,11 @@ description:
   - Makes a certificate authority in a directory of the controller, as C(ca.crt) and C(ca.key), and keeps one that is
     there. The host is not reached.
   - The key is encrypted with O(passphrase) and readable for its owner alone.
+  - An authority made elsewhere is used when it lies there, its key encrypted with O(passphrase). When another has
+    signed it, that one follows it in C(ca.crt).
+  - One authority takes over from another in three steps, so that nobody is ever refused on the way. The next one lies
+    beside as C(next.crt) and C(next.key) until it issues; C(old.crt) tells whom it has replaced. One made elsewhere is
+    taken for the next when it lies there under these names.
 extends_documentation_fragment:
   - pgfleet.pooler.attributes.controller
 options:
@@ -33,6 +38,18 @@ options:
     description: How many days a new authority is valid.
     type: int
     default: 3650
+  step:
+    description:
+      - V(due) makes the next authority when the last third of this one's life has begun, and has it trusted besides. It
+        does not go on from there, since clients outside the fleet have to be given the new C(ca.crt) first.
+      - V(trust) does so at any time.
+      - V(reissue) has the next one issue. Every certificate is then due.
+      - V(drop) takes the old one out of C(ca.crt).
+      - After each step the certificates of all hosts have to be brought up to date. A step that has been taken changes
+        nothing.
+    type: str
+    choices: [due, trust, reissue, drop]
+    default: due
 seealso:
   - module: pgfleet.pooler.certificate
 author:
@@ -66,4 +83,10 @@ not_after:
   type: str
   returned: when there is one
   sample: "2036-11-18T00:00:00+00:00"
+stage:
+  description:
+    - V(trusted) when a next one is trusted besides, V(reissued) when it issues and the old one is still trusted, else
+      V(settled).
+  type: str
+  returned: when there is one
 """

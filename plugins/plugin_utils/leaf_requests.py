@@ -5,29 +5,33 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from ...pooler import certificates
-from ...pooler.errors import InvalidError, Problem
+from ...pooler.errors import InvalidError, PoolerError, Problem
 from .leaves import FoundLeaf
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """A leaf with the directory it lies in and the numeric id of its owner."""
+    """A leaf with the directory it lies in and the numeric id of its owner. `brought`: somebody else has issued it."""
 
     directory: str
     owner: int
     request: certificates.LeafRequest
+    brought: certificates.Leaf | None = None
 
 
-def wanted(arguments: Mapping[str, Any], host_name: str) -> list[Wanted]:
-    """The options `leaves`, `names` and `days`. Raises InvalidError with every problem of directories."""
+def wanted(arguments: Mapping[str, Any], host_name: str, now: datetime) -> list[Wanted]:
+    """The options `leaves`, `names`, `days`, `key_type` and `brought`. Raises InvalidError with every problem of
+    directories and of leaves that somebody else has issued.
+    """
     found: list[Wanted] = []
-    problems = []
+    problems: list[Problem] = []
+    brought = _brought(arguments.get("brought", ()), now, problems)
     for index, entry in enumerate(arguments["leaves"]):
         place, directory = f"leaves[{index}].directory", entry["directory"].rstrip("/")
         if not directory.startswith("/"):
@@ -45,8 +49,10 @@ def wanted(arguments: Mapping[str, Any], host_name: str) -> list[Wanted]:
             addresses=tuple(name for name in names if _is_address(name)),
             usages=frozenset(entry["usages"]),
             days=arguments["days"],
+            key_type=arguments.get("key_type", "ecdsa"),
         )
-        found.append(Wanted(directory, entry["owner"], request))
+        found.append(Wanted(directory, entry["owner"], request, brought.pop(directory, None)))
+    problems += [Problem("brought", f"{directory} is the directory of no leaf") for directory in brought]
     if problems:
         raise InvalidError(problems)
     return found
@@ -66,6 +72,13 @@ def reasons(wanted: Wanted, found: FoundLeaf, authority: str | None, now: dateti
     if not found.serial:
         return ["there is none"]
     why = found.trouble(wanted.owner)
+    if wanted.brought:
+        there, given = (
+            (found.certificate, found.authority),
+            (wanted.brought.certificate_pem, wanted.brought.authority_pem),
+        )
+        same = [text.strip() for text in there] == [text.strip() for text in given]
+        return why if same else [*why, "another one was brought"]
     if authority is None:
         return [*why, "there is no authority yet"]
     state = found.state()
@@ -76,6 +89,21 @@ def reasons(wanted: Wanted, found: FoundLeaf, authority: str | None, now: dateti
     if found.authority.strip() != authority.strip():
         why.append("ca.crt is not that of the authority")
     return why
+
+
+def _brought(
+    entries: Sequence[Mapping[str, Any]], now: datetime, problems: list[Problem]
+) -> dict[str, certificates.Leaf]:
+    """By directory; what cannot be used is added to the problems."""
+    found = {}
+    for index, entry in enumerate(entries):
+        try:
+            leaf = certificates.brought(entry["certificate"], entry["private_key"], entry["authority"], now)
+        except PoolerError as error:
+            problems.append(Problem(f"brought[{index}]", str(error)))
+        else:
+            found[entry["directory"].rstrip("/")] = leaf
+    return found
 
 
 def _is_address(name: str) -> bool:

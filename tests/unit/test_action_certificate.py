@@ -6,7 +6,7 @@ import os
 import secrets
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -37,15 +37,26 @@ class Bench:
         done = subprocess.run(["sh", "-c", command], input=data, capture_output=True, check=False)
         return {"rc": done.returncode, "stdout": done.stdout.decode(), "stderr": done.stderr.decode()}
 
-    def authority(self, *, check: bool = False, passphrase: str = PASSPHRASE, days: int = 3650) -> dict[str, Any]:
+    def authority(
+        self, step: str = "due", *, check: bool = False, passphrase: str = PASSPHRASE, days: int = 3650
+    ) -> dict[str, Any]:
         action = _action(certificate_authority.ActionModule, check)
         name = "test authority"
         result: dict[str, Any] = action.perform(
-            {"directory": str(self.pki), "passphrase": passphrase, "common_name": name, "days": days}
+            {"directory": str(self.pki), "passphrase": passphrase, "common_name": name, "days": days, "step": step}
         )
         return result
 
-    def issue(self, *, check: bool = False, state: str = "present", renew: bool = False, **leaf: Any) -> dict[str, Any]:
+    def issue(
+        self,
+        *,
+        check: bool = False,
+        state: str = "present",
+        renew: bool = False,
+        key_type: str = "ecdsa",
+        brought: Sequence[Mapping[str, str]] = (),
+        **leaf: Any,
+    ) -> dict[str, Any]:
         action = _action(certificate.ActionModule, check)
         action.host_name = "h1"
         action.host = lambda: Host("h1", self.execute)
@@ -57,8 +68,10 @@ class Bench:
                 "names": ["h1", "10.0.0.7"],
                 "days": 365,
                 "renew": renew,
-                "authority_directory": str(self.pki),
-                "passphrase": PASSPHRASE,
+                "key_type": key_type,
+                "brought": [{"directory": str(self.leaf), **each} for each in brought],
+                "authority_directory": None if brought else str(self.pki),
+                "passphrase": None if brought else PASSPHRASE,
             }
         )
         return result
@@ -112,9 +125,20 @@ def test_half_an_authority_is_never_replaced(bench: Bench, lost: str) -> None:
     assert not (bench.pki / lost).exists()
 
 
-def test_an_authority_near_its_end_is_told(bench: Bench) -> None:
-    assert "warnings" in bench.authority(days=100)
-    assert "warnings" in bench.authority()
+def test_in_the_last_third_of_its_life_the_next_authority_is_trusted_besides(bench: Bench) -> None:
+    def pair(age: int) -> None:
+        made = certificates.new_authority("old", days=90, now=datetime.now(UTC) - timedelta(days=age))
+        AuthorityFiles(bench.pki).write(made, PASSPHRASE)
+
+    bench.authority()
+    pair(age=59)
+    assert not bench.authority()["changed"]
+    pair(age=61)
+    assert bench.authority(check=True)["changed"]
+    due = bench.authority()
+    assert (due["changed"], due["stage"], due["certificate"].count("BEGIN")) == (True, "trusted", 2)
+    assert "reissue" in due["warnings"][0]
+    assert not bench.authority()["changed"]
 
 
 def test_a_leaf_costs_two_trips_and_an_unchanged_one_costs_one(bench: Bench) -> None:
@@ -364,3 +388,74 @@ def test_removal_takes_leaves_and_nothing_else(bench: Bench) -> None:
     assert bench.issue(state="absent")["changed"]
     assert [path.name for path in bench.leaf.iterdir()] == ["notes"]
     assert not bench.issue(state="absent")["changed"]
+
+
+@pytest.mark.parametrize("key_type", ["rsa", "ed25519"])
+def test_another_type_of_key_is_a_reason_to_issue(bench: Bench, key_type: str) -> None:
+    bench.authority()
+    bench.issue()
+    changed = bench.issue(key_type=key_type)
+    assert changed["leaves"][0]["reasons"] == [f"its key is ecdsa, not {key_type}"]
+    assert not bench.issue(key_type=key_type)["changed"]
+    key = certificates.serialization.load_pem_private_key((bench.leaf / "current" / "tls.key").read_bytes(), None)
+    assert key_type in type(key).__name__.lower()
+
+
+def elsewhere(days: int = 90, age: int = 0) -> dict[str, str]:
+    """A leaf of a company's issuing authority, below its root."""
+    now = datetime.now(UTC) - timedelta(days=age)
+    root = certificates.new_authority("root", now=now)
+    leaf = certificates.issue(root, certificates.LeafRequest("h1", ("h1.example",), days=days), now)
+    return {
+        "certificate": leaf.certificate_pem,
+        "private_key": leaf.key_pem.decode(),
+        "authority": root.certificate_pem,
+    }
+
+
+def test_a_leaf_that_somebody_else_has_issued_lies_there_as_ours_do_and_needs_no_authority(bench: Bench) -> None:
+    given = elsewhere()
+    first = bench.issue(brought=[given])
+    assert (first["changed"], first["trips"]) == (True, 2)
+    for name, text in (("tls.crt", "certificate"), ("ca.crt", "authority"), ("tls.key", "private_key")):
+        assert bench.current(name).strip() == given[text].strip()
+    assert not bench.issue(brought=[given], renew=True)["changed"]
+    assert "PRIVATE" not in str(first)
+
+
+def test_another_one_that_is_brought_takes_its_place(bench: Bench) -> None:
+    bench.issue(brought=[elsewhere()])
+    given = elsewhere()
+    assert bench.issue(brought=[given])["leaves"][0]["reasons"] == ["another one was brought"]
+    assert bench.current("tls.crt").strip() == given["certificate"].strip()
+
+
+def test_a_brought_leaf_whose_files_were_touched_is_put_there_again(bench: Bench) -> None:
+    given = elsewhere()
+    bench.issue(brought=[given])
+    (bench.leaf / "current" / "tls.key").unlink()
+    assert bench.issue(brought=[given])["leaves"][0]["reasons"] == ["tls.key is missing"]
+    assert bench.current("tls.key").strip() == given["private_key"].strip()
+
+
+def test_the_end_of_a_brought_leaf_is_told_in_the_last_third_of_its_life(bench: Bench) -> None:
+    assert "warnings" not in bench.issue(brought=[elsewhere(days=90, age=59)])
+    assert "bring the next one" in bench.issue(brought=[elsewhere(days=90, age=61)])["warnings"][0]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"private_key": elsewhere()["private_key"]}, "private_key: is not that of the certificate"),
+        ({"private_key": "none"}, "private_key: is no private key"),
+        ({"authority": elsewhere()["authority"]}, "authority: does not vouch for the certificate"),
+        ({"directory": "/elsewhere"}, "/elsewhere is the directory of no leaf"),
+        (elsewhere(days=30, age=31), "is valid from .* only"),
+    ],
+)
+def test_a_brought_leaf_that_nobody_would_take_is_refused_before_the_host_is_touched(
+    bench: Bench, wrong: dict[str, str], told: str
+) -> None:
+    with pytest.raises(PoolerError, match=told):
+        bench.issue(brought=[elsewhere() | wrong])
+    assert not bench.trips
