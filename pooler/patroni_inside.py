@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import ssl
 import subprocess
+import time
 import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +18,8 @@ from typing import Any
 # Patroni writes this file after it has taken a new configuration in.
 _APPLIED = "SELECT pg_catalog.pg_read_file('patroni.dynamic.json')"
 _AT_START = "SELECT pg_catalog.string_agg(name, ' ') FROM pg_catalog.pg_settings WHERE context = 'postmaster'"
+
+_TRIES = 5
 
 
 def main(order: dict[str, Any]) -> None:
@@ -31,8 +34,8 @@ def main(order: dict[str, Any]) -> None:
         result["order"] = rest.ask("PATCH", order["url"] + "/config", order["patch"])
     elif "restart" in order:
         result["order"] = rest.ask("POST", order["restart"] + "/restart", {"restart_pending": True}, order["timeout"])
-    result["config"] = rest.ask("GET", order["url"] + "/config")
-    result["cluster"] = rest.ask("GET", order["url"] + "/cluster")
+    result["config"] = rest.ask_patiently(order["url"] + "/config")
+    result["cluster"] = rest.ask_patiently(order["url"] + "/cluster")
     members = _members(result["cluster"])
 
     def both(member: dict[str, Any]) -> tuple[str | None, str | None]:
@@ -66,6 +69,15 @@ class _Rest:
             return error.code, error.read().decode(errors="replace")
         except (OSError, ValueError) as error:
             return 0, str(getattr(error, "reason", error))
+
+    def ask_patiently(self, url: str) -> tuple[int, str]:
+        """Patroni opens its port anew when it reads another certificate, and is away for a moment."""
+        for _try in range(_TRIES):
+            status, words = self.ask("GET", url)
+            if status:
+                break
+            time.sleep(1)
+        return status, words
 
 
 def _members(answer: tuple[int, str]) -> list[dict[str, Any]]:

@@ -61,14 +61,16 @@ class _Work:
         return _result(changes, found, restarted, _left(cluster), _warnings(cluster))
 
     def _patch(self, changes: Mapping[str, Any]) -> Heard:
-        """Patroni refuses with 409 when somebody else has just changed something; then what is left is tried again."""
+        """What is left is tried again when somebody else has just changed something, for which Patroni has 409, and
+        when it was away for a moment.
+        """
         for _try in range(_TRIES):
             heard = self._patroni.patch(changes)
             status, words = heard.order
             changes = dynamic.patch(self._wanted, heard.cluster.config)
             if not changes:
                 return heard
-            if status not in (200, 409):
+            if status not in (200, 409, 0):
                 break
         raise HostError(f"{self._host}: Patroni did not take the patch: {status or ''} {words} ({_remedy(status)})")
 

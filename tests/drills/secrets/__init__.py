@@ -20,7 +20,7 @@ LAB = {
     "subnet": "10.77.5.0/24",
     "hosts": {"db1": {"groups": ["database"]}, "pool1": {"groups": ["pooler"]}},
 }
-ROWS: Mapping[str, Row] = {"leaves": rotation.leaves}
+ROWS: Mapping[str, Row] = {"leaves": rotation.leaves, "authority": rotation.authority}
 
 
 def run(short: bool, runs: int = 1, events: Sequence[str] = ()) -> list[Figure]:

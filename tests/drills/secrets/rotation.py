@@ -1,4 +1,4 @@
-"""Certificates change under load: the leaves of both sides."""
+"""Certificates change under load: the leaves of both sides, and the authority that signs them."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import hashlib
 import json
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pooler import served
@@ -25,18 +26,45 @@ _DATABASE_PORTS = (
     (2380, "tls", "etcd"),
 )
 _PORTS = {POOLER: ("/etc/pgbouncer/tls", _POOLER_PORTS), DATABASE: ("/etc/pgfleet/tls", _DATABASE_PORTS)}
+_CLIENT_PORTS = (
+    (5432, "postgresql", DATABASE, "/etc/pgbouncer/tls/client"),
+    (8008, "tls", DATABASE, "/etc/pgbouncer/tls/client"),
+    (9127, "tls", POOLER, "/etc/pgbouncer/tls/client"),
+    (2379, "tls", DATABASE, "/etc/pgfleet/tls/etcd-client"),
+)
 _HANDSHAKES = 16
 """On each port: of two instances that share one, either is met but for one time in 2 ** 15."""
 
 
 def leaves(scene: Scene) -> list[Figure]:
     """Every leaf of the fleet anew, due or not."""
-    what = "leaves"
+    return _rotated(scene, "leaves")
+
+
+def authority(scene: Scene) -> list[Figure]:
+    """Another authority for the whole fleet; afterwards nobody takes a leaf of the old one any more."""
+    what = "authority"
+    with tempfile.TemporaryDirectory(prefix="pgfleet-drill-") as directory:
+        doors = _doors(scene, Path(directory))
+        before = _refusals(scene, doors)
+        figures = _rotated(scene, what)
+        after = _refusals(scene, doors)
+    print(*(f"  {door['host']}:{door['port']}: {why}" for door, why in zip(doors, after, strict=True)), sep="\n")
+    every = f"of {len(doors)}"
+    return [
+        *figures[:-1],
+        Figure(f"{what}: doors that refuse the old leaf beforehand", sum(map(bool, before)), every, 0),
+        Figure(f"{what}: doors that refuse the old leaf afterwards", sum(map(bool, after)), every, least=len(doors)),
+        figures[-1],
+    ]
+
+
+def _rotated(scene: Scene, what: str) -> list[Figure]:
     before = fingerprints(scene)
 
     def event(mark: Mark) -> None:
-        play = scene.play("pgfleet.pooler.site", certificates_renew=True)
-        mark(f"site.yml with new leaves: {play.seconds:.0f} s")
+        play = scene.play("pgfleet.pooler.rotate_certificates", rotate_certificates=what)
+        mark(f"{what}: {play.seconds:.0f} s")
 
     figures = scene.felt(what, event)
     return [*figures, *_served(scene, what, before), _recycled(scene, what), scene.went_wrong(what)]
@@ -56,6 +84,25 @@ def fingerprints(scene: Scene) -> dict[tuple[str, int], frozenset[str]]:
             shown = (hashlib.sha256(bytes.fromhex(each)).hexdigest() for each in answer["certificates"].split())
             found[host, port] = frozenset(shown)
     return found
+
+
+def _doors(scene: Scene, directory: Path) -> list[dict[str, object]]:
+    """Where certificates of clients are asked for, each with a copy of the leaf that opens it now."""
+    doors: list[dict[str, object]] = []
+    for port, protocol, host, leaf in _CLIENT_PORTS:
+        copy = directory / leaf.strip("/").replace("/", "-")
+        copy.mkdir(exist_ok=True)
+        for name in ("tls.crt", "tls.key"):
+            owner = DATABASE if leaf.startswith("/etc/pgfleet") else POOLER
+            scene.fleet.fetch(owner, f"{leaf}/current/{name}", copy / name)
+        doors.append({"host": host, "port": port, "protocol": protocol, "leaf": str(copy)})
+    return doors
+
+
+def _refusals(scene: Scene, doors: Sequence[Mapping[str, object]]) -> list[str]:
+    command = [sys.executable, "-m", "tests.lab", "netns", scene.fleet.paths.lab, "--"]
+    command += [sys.executable, "-m", "tests.drills.secrets.doors", json.dumps(doors)]
+    return list(json.loads(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout))
 
 
 def _served(scene: Scene, what: str, before: Mapping[tuple[str, int], frozenset[str]]) -> list[Figure]:
