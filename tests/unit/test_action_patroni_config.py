@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from ansible_collections.pgfleet.pooler.plugins.action import patroni_config
 from ansible_collections.pgfleet.pooler.plugins.plugin_utils.host import Host, HostError
+from ansible_collections.pgfleet.pooler.pooler import patroni_inside
 
 SETTING = "max_connections"
 
@@ -38,6 +39,7 @@ class Patroni:
         self.container = container
         self.orders: list[str] = []
         self.conflicts = 0
+        self.cuts = 0
         self.paused = False
         self.at_once: list[int] = []
         self.after_restart: Callable[[], None] = lambda: None
@@ -79,6 +81,9 @@ class Patroni:
         if self.conflicts:
             self.conflicts -= 1
             return [409, "conflict"]
+        if self.cuts:
+            self.cuts -= 1
+            return [0, "Connection reset by peer"]
         parameters = changes.pop("postgresql", {}).get("parameters", {})
         self.config.update(changes)
         self.config["postgresql"]["parameters"].update(parameters)
@@ -250,11 +255,25 @@ def test_two_who_change_it_at_once_do_not_fail(patroni: Patroni) -> None:
     assert (patroni.orders, patroni.config["ttl"]) == (["patch"] * 3, 20)
 
 
+def test_patroni_may_be_away_for_a_moment_when_it_is_told(patroni: Patroni) -> None:
+    patroni.cuts = 1
+    assert run(patroni, {"ttl": 20})["changed"]
+    assert (patroni.orders, patroni.config["ttl"]) == (["patch"] * 2, 20)
+
+
 def test_a_patch_that_is_refused_is_told(patroni: Patroni) -> None:
     patroni.conflicts = 99
     with pytest.raises(HostError, match="did not take the patch: 409"):
         run(patroni, {"ttl": 20})
     assert patroni.orders == ["patch"] * 3
+
+
+def test_patroni_is_asked_again_while_it_opens_its_port_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = iter([(0, "refused"), (0, "reset"), (200, "{}")])
+    rest = patroni_inside._Rest.__new__(patroni_inside._Rest)
+    monkeypatch.setattr(patroni_inside._Rest, "ask", lambda *_arguments: next(answers))
+    monkeypatch.setattr(patroni_inside.time, "sleep", lambda _seconds: None)
+    assert rest.ask_patiently("https://a:8008/config") == (200, "{}")
 
 
 def test_nobody_is_restarted_while_patroni_is_paused(patroni: Patroni) -> None:

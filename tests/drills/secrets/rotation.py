@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from pooler import served
+from pooler import certificates, served
 from tests.drills.figures import Figure
 from tests.drills.under_load import Mark
 from tests.lab.network import host_namespace
@@ -60,14 +60,16 @@ def authority(scene: Scene) -> list[Figure]:
 
 
 def _rotated(scene: Scene, what: str) -> list[Figure]:
-    before = fingerprints(scene)
+    before, secret = fingerprints(scene), _authority_keys(scene)
 
     def event(mark: Mark) -> None:
         play = scene.play("pgfleet.pooler.rotate_certificates", rotate_certificates=what)
         mark(f"{what}: {play.seconds:.0f} s")
 
     figures = scene.felt(what, event)
-    return [*figures, *_served(scene, what, before), _recycled(scene, what), scene.went_wrong(what)]
+    secret |= _authority_keys(scene) | {scene.fleet.password, str(scene.fleet.variables["certificates_passphrase"])}
+    figures += [*_served(scene, what, before), _recycled(scene, what), scene.found(what, secret), scene.cores(what)]
+    return [*figures, scene.went_wrong(what)]
 
 
 def fingerprints(scene: Scene) -> dict[tuple[str, int], frozenset[str]]:
@@ -84,6 +86,17 @@ def fingerprints(scene: Scene) -> dict[tuple[str, int], frozenset[str]]:
             shown = (hashlib.sha256(bytes.fromhex(each)).hexdigest() for each in answer["certificates"].split())
             found[host, port] = frozenset(shown)
     return found
+
+
+def _authority_keys(scene: Scene) -> set[str]:
+    """The lines of the authorities' keys, opened."""
+    directory = Path(scene.fleet.variables["certificates_authority_directory"])
+    keys = [
+        certificates.unlock(path.read_bytes(), str(scene.fleet.variables["certificates_passphrase"]))
+        for path in (directory / "ca.key", directory / "etcd" / "ca.key")
+    ]
+    # The first lines of all keys of a kind begin alike.
+    return {line for key in keys for line in key.decode().splitlines()[2:-1] if len(line) >= 20}
 
 
 def _doors(scene: Scene, directory: Path) -> list[dict[str, object]]:

@@ -16,10 +16,18 @@ from pooler.drill.settings import Settings
 from tests.drills.figures import Figure
 from tests.drills.fleet import Fleet, Play
 from tests.drills.under_load import Mark, under_load
+from tests.secret_search import search
 
 DATABASE, POOLER = "db1", "pool1"
 DETAILS = Path("build/drills/secrets")
 CONSOLES = (50001, 50002)
+
+_CORES = """
+for id in $(podman ps --quiet); do
+  pid=$(podman inspect --format '{{.State.Pid}}' "$id")
+  grep -Eq '^Max core file size +0 +0 ' "/proc/$pid/limits" || podman inspect --format '{{.Name}}' "$id"
+done
+"""
 
 
 @dataclass(frozen=True)
@@ -70,6 +78,21 @@ class Scene:
             Figure(f"{what}: backends of the transaction that lasted throughout", len(kept), "", 1, least=1),
             Figure(f"{what}: longest stall", stall, "s"),
         ]
+
+    def found(self, what: str, words: set[str]) -> Figure:
+        """Secrets that are on hosts, where none of them is to be."""
+        places = {f"{host}: {place}" for host in (DATABASE, POOLER) for place in search(self._sh(host), words)}
+        self.wrong.extend(f"a secret is in {place}" for place in sorted(places))
+        return Figure(f"{what}: places with a secret on the hosts", len(places), f"({len(words)} sought)", 0)
+
+    def cores(self, what: str) -> Figure:
+        """Processes that could leave their memory, keys and all, in a file."""
+        could = [f"{host}: {name}" for host in (DATABASE, POOLER) for name in self.fleet.sh(host, _CORES).splitlines()]
+        self.wrong.extend(f"{name} may write a core dump" for name in could)
+        return Figure(f"{what}: containers that may write a core dump", len(could), "", 0)
+
+    def _sh(self, host: str) -> Callable[[str], str]:
+        return lambda script: self.fleet.sh(host, script)
 
     def went_wrong(self, what: str) -> Figure:
         """The last figure of a row: what went otherwise than it should is on the terminal."""
