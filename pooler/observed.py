@@ -26,8 +26,8 @@ class FoundFile:
 class Instance:
     """One instance. What its console tells is empty when it did not answer.
 
-    `enabled`: it starts with the host. `config` and `defaults` are SHOW CONFIG's columns by key, `databases` the rows
-    of SHOW DATABASES by name.
+    `enabled`: it starts with the host. `config` and `defaults` are SHOW CONFIG's columns by key, `databases` and
+    `users` the rows of SHOW DATABASES and SHOW USERS by name; `users` is empty where that was not asked.
     `invocation` is systemd's id of this start of the service.
     """
 
@@ -42,6 +42,7 @@ class Instance:
     config: Mapping[str, str] = field(default_factory=dict)
     defaults: Mapping[str, str] = field(default_factory=dict)
     databases: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    users: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @property
     def answers(self) -> bool:
@@ -250,6 +251,7 @@ def instances(
             config={row["key"]: row["value"] for row in answer.get("CONFIG", ())},
             defaults={row["key"]: row.get("default", "") for row in answer.get("CONFIG", ())},
             databases={row["name"]: dict(row) for row in answer.get("DATABASES", ())},
+            users={row["name"]: dict(row) for row in answer.get("USERS", ())},
         )
     return found
 

@@ -374,12 +374,15 @@ def config_changes(instance: Instance, wanted: ini.Ini, databases: dict[str, dic
         else:
             yield Change(name, Effect.ROLLING_RESTART, f"{shown!r} becomes {text!r}, read at start only", number)
     for name in sorted(set(databases) - {"*"}):
-        if why := _database_differs(databases[name], instance.databases.get(name)):
+        if why := _shown_otherwise(databases[name], instance.databases.get(name), _SHOWN):
             yield Change(f"database {name}", Effect.RELOAD, why, number)
         forced = instance.databases.get(name, {}).get("force_user")
         if forced and forced != databases[name].get("user"):
             # The engine keeps a forced user, or his settings, whatever it reads (PgBouncer 1.24.1, objects.c).
             yield Change(f"database {name}", Effect.ROLLING_RESTART, f"no longer logs in as {forced!r}", number)
+    for name, entry in wanted.users.items() if instance.users else ():
+        if why := _shown_otherwise(entry, instance.users.get(name), _USER_SHOWN):
+            yield Change(f"user {name}", Effect.RELOAD, why, number)
     if "*" not in databases:
         for name in sorted(set(instance.databases) - set(databases) - {"pgbouncer"}):
             yield Change(f"database {name}", Effect.RELOAD, "is not wanted", number)
@@ -397,11 +400,18 @@ _GIVEN = frozenset({"conffile", *_RELEASED})
 _SHOWN = {"host": "host", "port": "port", "dbname": "database", "pool_size": "pool_size", "pool_mode": "pool_mode"}
 """Keys of a connect string and their columns in SHOW DATABASES."""
 
+_USER_SHOWN = {
+    name: name
+    for name in ("pool_size", "reserve_pool_size", "pool_mode", "max_user_connections", "max_user_client_connections")
+}
+"""The same of [users] and SHOW USERS; timeouts are not in it."""
 
-def _database_differs(wanted: dict[str, str], shown: object) -> str:
-    if not isinstance(shown, dict):
+
+def _shown_otherwise(wanted: Mapping[str, str], shown: Mapping[str, str] | None, columns: Mapping[str, str]) -> str:
+    """Only what is wanted counts: 1.24.1 prints the sizes of another user for one who has none."""
+    if shown is None:
         return "is missing"
-    for key, column in _SHOWN.items():
+    for key, column in columns.items():
         if key in wanted and shown.get(column, "") != wanted[key]:
             return f"{key} {shown.get(column, '')!r} becomes {wanted[key]!r}"
     return ""

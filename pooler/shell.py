@@ -14,6 +14,13 @@ from .model import Pooler
 from .units import AGENT, CONTAINER, LABEL, SOCKET, SYSCTL, TMPFILES
 
 COMMANDS = ("VERSION", "CONFIG", "DATABASES")
+
+
+def asked(pooler: Pooler) -> tuple[str, ...]:
+    """Of consoles. SHOW USERS has a row for everybody in the userlist: it is asked only where users have settings."""
+    return (*COMMANDS, "USERS") if any(user.settings for user in pooler.users) else COMMANDS
+
+
 PORT = f'port() {{ for socket in {RUNTIME}/$1/.s.PGSQL.*; do echo "${{socket##*.}}"; return; done; }}'
 """A shell function: the port an instance serves, by its socket's name; the one it is to serve may be another."""
 
@@ -30,7 +37,7 @@ cd /
 section leaves
 readlink -f {pooler.tls_directory}/server/current || echo
 readlink -f {pooler.tls_directory}/client/current || echo
-{_state(shlex.quote(pooler.image), COMMANDS)}
+{_state(shlex.quote(pooler.image), asked(pooler))}
 section leader
 {_ask_leader(pooler)}
 """

@@ -16,7 +16,7 @@ from .commands import quoted
 from .files import File
 from .model import Pooler
 from .plan import Plan
-from .shell import COMMANDS, PORT, UNFINISHED, ask_consoles, read
+from .shell import PORT, UNFINISHED, ask_consoles, asked, read
 from .units import AGENT, CONTAINER, SOCKET, SYSCTL, TMPFILES
 
 _WANTS = "/etc/systemd/system/sockets.target.wants"
@@ -55,7 +55,7 @@ until podman exec {_TRIAL} psql -X -q -h {RUNTIME}/{console} -p {pooler.port} -U
   sleep 0.1
 done
 {_tools(pooler)}section consoles
-podman exec {_TRIAL} sh -c {shlex.quote(ask_consoles(COMMANDS))} - {console} 2>/dev/null
+podman exec {_TRIAL} sh -c {shlex.quote(ask_consoles(asked(pooler)))} - {console} 2>/dev/null
 section words
 podman logs {_TRIAL} 2>&1 | grep -E ' (WARNING|ERROR|FATAL) ' || :
 podman rm --force --time 0 {_TRIAL} >/dev/null

@@ -54,6 +54,7 @@ def converged(wanted: Pooler, made: Bundle) -> Observed:
                     name: {"name": name, "database": entry.get("dbname", name), **entry}
                     for name, entry in databases.items()
                 },
+                users={name: {"name": name, **entry} for name, entry in _ini(made, console).users.items()},
             )
             for console in wanted.consoles
         },
@@ -91,6 +92,22 @@ def test_a_pool_size_is_a_reload() -> None:
     assert todo.effect == Effect.RELOAD
     assert todo.reload == (50001, 50002)
     assert not todo.restart
+
+
+def test_what_show_users_says_is_compared_with_what_users_are_to_have() -> None:
+    wanted = pooler(users=[{"name": "batch", "max_user_connections": 8, "pool_mode": "session"}])
+    made = bundle.build(wanted, FACTS)
+    seen = converged(wanted, made)
+    assert plan(wanted, made, seen) == Plan()
+    first = seen.instances[50001]
+    for users, why in (
+        ({"other": {}}, "is missing"),
+        ({"batch": {"pool_mode": "transaction"}}, "pool_mode 'transaction' becomes 'session'"),
+    ):
+        astray = replace(seen, instances={**seen.instances, 50001: replace(first, users=users)})
+        (change,) = plan(wanted, made, astray).changes
+        assert (change.what, change.effect) == ("user batch", Effect.RELOAD)
+        assert why in change.why
 
 
 def test_databases_that_were_written_and_not_read_are_read_by_the_next_run() -> None:
