@@ -251,7 +251,8 @@ def instances(
             config={row["key"]: row["value"] for row in answer.get("CONFIG", ())},
             defaults={row["key"]: row.get("default", "") for row in answer.get("CONFIG", ())},
             databases={row["name"]: dict(row) for row in answer.get("DATABASES", ())},
-            users={row["name"]: dict(row) for row in answer.get("USERS", ())},
+            # PgBouncer 1.24.1 fills sizes of users up with blanks.
+            users={row["name"]: {key: text.strip() for key, text in row.items()} for row in answer.get("USERS", ())},
         )
     return found
 

@@ -381,7 +381,9 @@ def config_changes(instance: Instance, wanted: ini.Ini, databases: dict[str, dic
             # The engine keeps a forced user, or his settings, whatever it reads (PgBouncer 1.24.1, objects.c).
             yield Change(f"database {name}", Effect.ROLLING_RESTART, f"no longer logs in as {forced!r}", number)
     for name, entry in wanted.users.items() if instance.users else ():
-        if why := _shown_otherwise(entry, instance.users.get(name), _USER_SHOWN):
+        # A size of 0 is none to the engine, and it prints the sizes of another user for one who has none (1.24.1).
+        sized = {key: text for key, text in entry.items() if text != "0"}
+        if why := _shown_otherwise(sized, instance.users.get(name), _USER_SHOWN):
             yield Change(f"user {name}", Effect.RELOAD, why, number)
     if "*" not in databases:
         for name in sorted(set(instance.databases) - set(databases) - {"pgbouncer"}):
@@ -408,7 +410,6 @@ _USER_SHOWN = {
 
 
 def _shown_otherwise(wanted: Mapping[str, str], shown: Mapping[str, str] | None, columns: Mapping[str, str]) -> str:
-    """Only what is wanted counts: 1.24.1 prints the sizes of another user for one who has none."""
     if shown is None:
         return "is missing"
     for key, column in columns.items():
