@@ -19,7 +19,7 @@ from typing import Any
 _APPLIED = "SELECT pg_catalog.pg_read_file('patroni.dynamic.json')"
 _AT_START = "SELECT pg_catalog.string_agg(name, ' ') FROM pg_catalog.pg_settings WHERE context = 'postmaster'"
 
-_TRIES = 5
+_TRIES = 15
 
 
 def main(order: dict[str, Any]) -> None:
@@ -35,7 +35,7 @@ def main(order: dict[str, Any]) -> None:
     elif "restart" in order:
         result["order"] = rest.ask("POST", order["restart"] + "/restart", {"restart_pending": True}, order["timeout"])
     result["config"] = rest.ask_patiently(order["url"] + "/config")
-    result["cluster"] = rest.ask_patiently(order["url"] + "/cluster")
+    result["cluster"] = rest.ask("GET", order["url"] + "/cluster")
     members = _members(result["cluster"])
 
     def both(member: dict[str, Any]) -> tuple[str | None, str | None]:
@@ -71,7 +71,7 @@ class _Rest:
             return 0, str(getattr(error, "reason", error))
 
     def ask_patiently(self, url: str) -> tuple[int, str]:
-        """Patroni opens its port anew when it reads another certificate, and is away for a moment."""
+        """Patroni reads another certificate in its next round, up to `loop_wait` later, and opens its port anew."""
         for _try in range(_TRIES):
             status, words = self.ask("GET", url)
             if status:
