@@ -13,7 +13,7 @@ from .agent.config import CONFIG, AgentConfig, Target
 from .agent.config import DATABASE as AGENT_DATABASE
 from .agent.config import REPLICA_DATABASE as AGENT_REPLICA
 from .files import File
-from .model import AUTH_DATABASE, DEFAULT_RULES, DIVIDED, Database, Pooler, User, Version
+from .model import AGENT_POOL, AUTH_DATABASE, AUTH_POOL, DEFAULT_RULES, DIVIDED, Database, Pooler, User, Version
 from .server import Server
 from .tombstones import Tombstone
 
@@ -348,9 +348,9 @@ def _instance(pooler: Pooler, facts: Facts, directory: str, index: int) -> ini.I
 def _databases(pooler: Pooler, facts: Facts) -> dict[str, dict[str, str]]:
     own = []
     if pooler.auth_query:
-        own.append(Database(AUTH_DATABASE, {"dbname": pooler.auth_query.dbname, "pool_size": "2"}))
+        own.append(Database(AUTH_DATABASE, {"dbname": pooler.auth_query.dbname, "pool_size": str(AUTH_POOL)}))
     if pooler.agent:
-        asked = {"dbname": pooler.agent.dbname, "pool_size": "1"}
+        asked = {"dbname": pooler.agent.dbname, "pool_size": str(AGENT_POOL)}
         own.append(Database(AGENT_DATABASE, asked))
         if AGENT_REPLICA in targets(pooler):
             own.append(Database(AGENT_REPLICA, asked, "replica"))

@@ -68,6 +68,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.set_defaults(run=_adopt)
 
+    command = commands.add_parser("size", help="pool sizes and limits for so many clients and so many connections")
+    _size_options(command)
+    command.set_defaults(run=_size)
+
     command = commands.add_parser(
         "render", help="write the files of a pooler host, or the config of its first boot, from variables"
     )
@@ -155,6 +159,30 @@ def _behind_pause(command: argparse.ArgumentParser) -> None:
     command.add_argument("--check", action="store_true", help="only whether it could be done now")
 
 
+def _size_options(command: argparse.ArgumentParser) -> None:
+    clients = command.add_argument_group("clients")
+    clients.add_argument("--clients", type=int, metavar="N", help="all together, or as the product of the next three")
+    clients.add_argument("--services", type=int, default=1, metavar="N")
+    clients.add_argument("--replicas", type=int, default=1, metavar="N", help="of each service")
+    clients.add_argument("--pool", type=int, metavar="N", help="connections that each replica keeps")
+    clients.add_argument("--databases", type=int, default=1, metavar="N", help="that they use (default %(default)s)")
+    clients.add_argument("--users", type=int, default=1, metavar="N", help="of each database (default %(default)s)")
+    poolers = command.add_argument_group("poolers")
+    poolers.add_argument("--hosts", type=int, default=1, metavar="N", help="default %(default)s")
+    poolers.add_argument("--instances", type=int, default=2, metavar="N", help="on each host (default %(default)s)")
+    poolers.add_argument(
+        "--spare", type=int, default=0, metavar="N", help="hosts that may be away (default %(default)s)"
+    )
+    server = command.add_argument_group("PostgreSQL")
+    server.add_argument("--max-connections", type=int, required=True, metavar="N")
+    server.add_argument("--cores", type=int, required=True, metavar="N")
+    server.add_argument(
+        "--reserved", type=int, default=10, metavar="N", help="for superusers and others (default %(default)s)"
+    )
+    command.add_argument("--profile", choices=["throughput", "latency", "memory"], default="throughput")
+    command.add_argument("--json", action="store_true")
+
+
 def _drill_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("event", choices=["switchover", "failover", "partition", "crash", "restart"])
     command.add_argument(
@@ -230,6 +258,18 @@ def _adopt(parsed: argparse.Namespace) -> int:
     from .adoption import command as adoption
 
     return adoption.adopt(parsed.files, parsed.engine, parsed.output)
+
+
+def _size(parsed: argparse.Namespace) -> int:
+    from . import sizing
+
+    given = {name: value for name, value in vars(parsed).items() if name not in ("run", "json")}
+    found = sizing.sizes(sizing.question(given))
+    if parsed.json:
+        print(json.dumps({"settings": found.settings, "lines": [vars(line) for line in found.lines]}))
+    else:
+        print(sizing.table(found))
+    return 0
 
 
 def _render(parsed: argparse.Namespace) -> int:

@@ -25,6 +25,12 @@ DIVIDED = (
 AUTH_DATABASE = "pgbouncer_auth"
 """The entry of [databases] through which auth_query runs; clients are kept out of it by the first HBA rule."""
 
+AUTH_POOL = 2
+"""Server connections of an instance through that entry."""
+
+AGENT_POOL = 1
+"""Those through which the agent asks an instance whether it serves."""
+
 DEFAULT_RULES = (
     Rule("hostssl", ("all",), ("all",), "all", "scram-sha-256"),
     Rule("local", ("all",), ("all",), None, "scram-sha-256"),
@@ -78,6 +84,19 @@ class Agent:
     replica_fallback: bool = True
     patroni_user: str | None = None
     patroni_password: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """What PostgreSQL has for all pooler hosts together, when `users` log in to each database.
+
+    `reserved` are for superusers, and for whatever connects beside the poolers.
+    """
+
+    max_connections: int
+    reserved: int = 10
+    hosts: int = 1
+    users: int = 1
 
 
 @dataclass(frozen=True)

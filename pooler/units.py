@@ -6,6 +6,7 @@ import hashlib
 import re
 from collections.abc import Iterable
 
+from . import capacity
 from .agent.config import CONFIG, HOSTS_DIRECTORY, STATE
 from .files import File
 from .model import Pooler
@@ -55,16 +56,16 @@ def agent_digest(pooler: Pooler, agent: File | None) -> str:
 
 
 def nofile(pooler: Pooler) -> int:
-    """Descriptors of one instance: each client may hold one server connection, and there is room for logins.
+    """Descriptors of one instance, for all clients of the host.
 
-    Counted for all clients of the host, so that another number of instances is no other unit and restarts nobody.
+    So another number of instances is no other unit and restarts nobody.
     """
-    return pooler.nofile or 2 * _clients(pooler) + 1024
+    return pooler.nofile or capacity.nofile(_clients(pooler))
 
 
 def memory_max(pooler: Pooler) -> int:
-    """MiB of an instance with all clients of the host; an idle TLS client takes 35 kB, a busy one a multiple."""
-    return 128 + _clients(pooler) // 8
+    """MiB of an instance with all clients of the host."""
+    return capacity.memory(_clients(pooler))
 
 
 def _clients(pooler: Pooler) -> int:

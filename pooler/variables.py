@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from . import auth_query, ini, scram, settings, userlist
+from . import auth_query, capacity, ini, scram, settings, userlist
 from .agent.config import DATABASE as AGENT_DATABASE
 from .agent.config import REPLICA_DATABASE as AGENT_REPLICA
 from .agent.config import Target
 from .errors import InvalidError, Problem, nearest
 from .hba import Rule
 from .hba import parse as parse_hba
-from .model import AUTH_DATABASE, Agent, AuthQuery, Database, Dispatch, Pooler, User, Version
+from .model import AUTH_DATABASE, Agent, AuthQuery, Capacity, Database, Dispatch, Pooler, User, Version
 from .server import Server
 
 NAME_BYTES = 63
@@ -115,6 +115,8 @@ class _Reader:
         )
         if not pooler.tls_directory.startswith("/etc/pgbouncer/"):
             self.problem("tls_directory", f"{pooler.tls_directory!r} is not below /etc/pgbouncer/, which instances see")
+        if not self.problems:
+            self.fits(pooler)
         self.leader_can_be_found(pooler)
         self.can_be_written(pooler)
         if self.problems:
@@ -314,6 +316,22 @@ class _Reader:
         if not host or any(character.isspace() or character in ",='" for character in str(host)):
             self.problem("server", f"{host!r} is not one host name or address")
         return Server(str(host), port)
+
+    def fits(self, pooler: Pooler) -> None:
+        """The pools of all hosts into max_connections, where that is told."""
+        given = self.variables.get("capacity") or {}
+        if not given:
+            return
+        if given.get("max_connections") is None:
+            self.problem("capacity.max_connections", "is missing")
+        server = Capacity(
+            max_connections=self.whole("capacity.max_connections", given.get("max_connections"), 1, 1, 2**31 - 1),
+            reserved=self.whole("capacity.reserved", given.get("reserved"), 10, 0, 2**31 - 1),
+            hosts=self.whole("capacity.hosts", given.get("hosts"), 1, 1, 1000),
+            users=self.whole("capacity.users", given.get("users"), 1, 1, 100_000),
+        )
+        if not self.problems:
+            self.problems += capacity.overflow(pooler, server)
 
     def leader_can_be_found(self, pooler: Pooler) -> None:
         """Databases without a host need somebody who knows where the leader is."""

@@ -198,6 +198,29 @@ options:
     description: Port of O(server).
     type: int
     default: 5432
+  capacity:
+    description:
+      - What PostgreSQL has for all pooler hosts together. Pools that could open more connections than there is room
+        for are refused before a host is touched, with the sum and the number to change.
+      - Nothing is counted where it is not given.
+    type: dict
+    suboptions:
+      max_connections:
+        description: As PostgreSQL has it.
+        type: int
+        required: true
+      reserved:
+        description: Connections for superusers, and for whatever connects beside the poolers.
+        type: int
+        default: 10
+      hosts:
+        description: How many pooler hosts with these options there are.
+        type: int
+        default: 1
+      users:
+        description: How many users log in to each database. Each has a pool of its own.
+        type: int
+        default: 1
   tls_directory:
     description:
       - Directory on the host with C(server/current) and C(client/current), each with C(tls.crt), C(tls.key) and
