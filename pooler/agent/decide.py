@@ -13,6 +13,10 @@ Reason = Literal["switchover", "loss"]
 MISSES = 2
 """So many times in a row the leader must have been found not to take writes before it counts as lost."""
 
+PATIENCE = 5.0
+"""Seconds for which an orphaned switchover is waited for: Patroni may have its order, and the old leader does not show
+it before it goes down."""
+
 PAUSES = 3
 WINDOW = 60.0
 """At most so many pauses by loss begin within so many seconds: a network that comes and goes is not made worse."""
@@ -67,7 +71,8 @@ class State:
     """What is known of the leader.
 
     `confirmed`: it has been seen to take writes. `lost`: since when it does not. `spent`: for this loss clients have
-    waited as long as they may, and do not again. `pauses`: when the last ones by loss began.
+    waited as long as they may, and do not again. `pauses`: when the last ones by loss began. `patient`: until when
+    clients, in a pause for a switchover, wait for the leader that was announced, whoever else takes writes.
     """
 
     leader: Server | None = None
@@ -76,6 +81,11 @@ class State:
     pause: Pause | None = None
     spent: bool = False
     pauses: tuple[float, ...] = ()
+    patient: float = 0.0
+
+    def orphaned(self, now: float) -> State:
+        """Whoever has ordered the pause is gone."""
+        return replace(self, patient=now + PATIENCE) if self.pause and self.pause.reason == "switchover" else self
 
 
 @dataclass(frozen=True)
@@ -120,6 +130,8 @@ def whom(state: State, seen: Seen) -> Server | None:
     While the former one still takes writes, the higher timeline wins: a promotion always begins a new one.
     """
     current = state.leader
+    if current is not None and state.pause and seen.now < state.patient:
+        return current
     fit = {server for server in seen.named if seen.writable(server)}
     # A server that has left the cluster is no match for one that leads it, whatever its timeline.
     if current is not None and seen.writable(current) and (current in seen.members or not fit):

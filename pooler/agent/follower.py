@@ -40,7 +40,8 @@ class Follower:
     def __init__(self, config: AgentConfig, hosts: HostsFile, hands: Hands, tls: ssl.SSLContext) -> None:
         self.state = State(leader=_first(config, hosts))
         if hands.made:
-            self.state = replace(self.state, pause=hands.made.remaining(config.pause_limit))
+            pause = hands.made.remaining(config.pause_limit)
+            self.state = replace(self.state, pause=pause).orphaned(time.monotonic())
         self.serving = Serving()
         self.trouble = ""
         self.holder: object | None = None
@@ -89,6 +90,7 @@ class Follower:
     def let_go(self) -> None:
         """Nobody holds it any more. What was heard of servers before may be old: they are all asked anew."""
         self.holder = None
+        self.state = self.state.orphaned(time.monotonic())
         self.probes.keep(())
         self.patroni.ask_now()
         self.stir()

@@ -7,7 +7,7 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pooler.agent.decide import PAUSES, WINDOW, Pause, Rules, Seen, State, Word, decide
+from pooler.agent.decide import PATIENCE, PAUSES, WINDOW, Pause, Rules, Seen, State, Word, decide
 from pooler.server import Server
 
 A, B, C = Server("a"), Server("b"), Server("c")
@@ -49,6 +49,26 @@ def test_a_leader_is_who_patroni_names_and_who_takes_writes() -> None:
 
 def test_the_last_leader_stays_while_nobody_else_is_seen() -> None:
     assert decide(State(A, confirmed=True), at(5.0, misses=9), RULES).state.leader == A
+
+
+def test_an_orphaned_switchover_is_waited_for_since_patroni_may_have_its_order() -> None:
+    orphan = State(B, pause=Pause("switchover", 60.0)).orphaned(1.0)
+    still = decide(orphan, led_by(A, 1.1), RULES)
+    assert (still.state.leader, still.resume) == (B, False)
+    done = decide(still.state, led_by(B, 3.0, timeline=2), RULES)
+    assert (done.state.leader, done.resume) == (B, True)
+    never = decide(still.state, led_by(A, 1.0 + PATIENCE), RULES)
+    assert (never.state.leader, never.resume) == (A, True)
+
+
+def test_an_orphaned_pause_ends_at_once_when_no_other_leader_was_announced() -> None:
+    orphan = State(A, pause=Pause("switchover", 60.0)).orphaned(1.0)
+    assert decide(orphan, led_by(A, 1.1), RULES).resume
+
+
+def test_a_pause_by_loss_is_no_orphan() -> None:
+    lost = State(A, confirmed=True, lost=0.0, pause=Pause("loss", 60.0)).orphaned(1.0)
+    assert decide(lost, led_by(B, 1.1, timeline=2), RULES).resume
 
 
 def test_the_higher_timeline_wins_between_two_that_take_writes() -> None:
