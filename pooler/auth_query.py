@@ -7,14 +7,18 @@ What the function is made of, and why:
 - SECURITY DEFINER, owned by the bootstrap superuser: pg_authid is closed to others, and this owner cannot be dropped.
 - search_path = pg_catalog, pg_temp. Not '': with that pg_temp would be searched first for tables. Names and operators
   are qualified all the same, so that neither guard stands alone.
-- Zero rows, never a row of NULLs, for whoever may not log in: the engine answers a row of NULLs with another message
-  than a wrong password, which tells users from strangers.
+- A decoy for whoever may not log in: no row is "no such user" to the engine, and a row of NULLs "bouncer config error",
+  while a wrong password is "SASL authentication failed", so that each client could tell users from strangers. With a
+  verifier of a password that nobody knows, and the same one each time that a name is asked for, all three are alike.
+  It is worked out for users as well, so that both take as long, and is always named STRANGER, since the engine never
+  forgets a name that it was told.
 - PARALLEL UNSAFE: it reads one row by an index, which no parallel plan can speed up.
 """
 
 from __future__ import annotations
 
 import re
+import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -26,6 +30,12 @@ from .objects import CALM, QUIET, Difference, kept_verifier, obstacles
 from .sql import dollar, identifier, literal
 
 __all__ = ["AuthQuery", "Difference", "audit_sql", "differences", "held", "query", "removal_sql", "repair_sql"]
+
+STRANGER = "pg_no_such_user"
+"""The name that comes with a decoy. PostgreSQL lets nobody have a name that begins with pg_."""
+
+_SEED = re.compile(r"'seed:([0-9a-f]{32})'")
+"""In the function's text: what decoys are made of. Whoever can read it can read the list of roles as well."""
 
 _EQ = "OPERATOR(pg_catalog.=)"
 _NE = "OPERATOR(pg_catalog.<>)"
@@ -56,6 +66,8 @@ class AuthQuery:
     replication: bool = False
     login: Literal["certificate", "verifier"] = "certificate"
     secret: str = field(default="", repr=False)
+    seed: str = field(default_factory=lambda: secrets.token_hex(16), init=False, repr=False, compare=False)
+    """Of a function that is made anew; an existing one keeps its own, and its decoys."""
 
     def __post_init__(self) -> None:
         if found := tuple(_problems(self)):
@@ -236,7 +248,8 @@ def _function_findings(wanted: AuthQuery, observed: Mapping[str, Any]) -> Iterab
     have = _ours(observed)
     reshaped = have is None or any(have[key] != value for key, _name, value in _SHAPE)
     # Never OR REPLACE for a function that is not there: what somebody else may have made meanwhile must not be kept.
-    create = (_Phase.CREATE, _definition(wanted, "CREATE" if reshaped else "CREATE OR REPLACE"))
+    body = _body(wanted, have)
+    create = (_Phase.CREATE, _definition(wanted, body, "CREATE" if reshaped else "CREATE OR REPLACE"))
     owned = (_Phase.OWNER, f"ALTER {place} OWNER TO {identifier(owner)};")
     rights = _fresh_rights(place, "EXECUTE", "f", wanted, observed)
     if have is None:
@@ -247,7 +260,7 @@ def _function_findings(wanted: AuthQuery, observed: Mapping[str, Any]) -> Iterab
             # What CREATE OR REPLACE refuses to change: the routine is made anew, and its rights with it.
             drop = (_Phase.DROP, f"DROP ROUTINE {_function(wanted)}({_TEXT});")
             yield _finding(f"{what}: {name}", _shown(have[key]), _shown(value), drop, create, owned, *rights)
-    for key, name, value in (*_PROPERTIES, ("body", "body", _body(wanted))):
+    for key, name, value in (*_PROPERTIES, ("body", "body", body)):
         if have[key] != value:
             shown = ("another", "ours") if key == "body" else (_shown(have[key]), _shown(value))
             yield _finding(f"{what}: {name}", *shown, create)
@@ -277,16 +290,18 @@ _PROPERTIES: tuple[tuple[str, str, Any], ...] = (
 )
 
 
-def _definition(wanted: AuthQuery, create: str) -> str:
+def _definition(wanted: AuthQuery, body: str, create: str) -> str:
     return (
         f"{create} FUNCTION {_function(wanted)}(IN user_name {_TEXT})\n"
         f"RETURNS TABLE (username {_TEXT}, password {_TEXT})\n"
         "LANGUAGE sql STABLE STRICT SECURITY DEFINER PARALLEL UNSAFE\n"
-        f"SET search_path = pg_catalog, pg_temp\nAS {dollar(_body(wanted), 'get_auth')};"
+        f"SET search_path = pg_catalog, pg_temp\nAS {dollar(body, 'get_auth')};"
     )
 
 
-def _body(wanted: AuthQuery) -> str:
+def _body(wanted: AuthQuery, have: Mapping[str, Any] | None) -> str:
+    found = _SEED.search(have["body"]) if have else None
+    seed = found[1] if found else wanted.seed
     conditions = [
         f"r.rolname {_EQ} $1",
         f"r.rolname {_NE} {literal(wanted.role)}",
@@ -297,10 +312,25 @@ def _body(wanted: AuthQuery) -> str:
         *([] if wanted.replication else ["NOT r.rolreplication"]),
     ]
     return (
-        f"\nSELECT r.rolname::{_TEXT}, r.rolpassword\nFROM pg_catalog.pg_authid AS r\nWHERE "
+        f"\nSELECT COALESCE(r.rolname::{_TEXT}, '{STRANGER}'), COALESCE(r.rolpassword, d.verifier)\n"
+        f"FROM (SELECT {_decoy(seed)} AS verifier) AS d\nLEFT JOIN pg_catalog.pg_authid AS r ON "
         + "\n  AND ".join(conditions)
         + "\n"
     )
+
+
+def _decoy(seed: str) -> str:
+    """A verifier as PostgreSQL would make it, which depends on the name that is asked for ($1)."""
+
+    def drawn(part: str, size: int) -> str:
+        text = f"pg_catalog.concat('seed:{seed}', '{part}', $1)"
+        digest = f"pg_catalog.sha256(pg_catalog.convert_to({text}, 'UTF8'))"
+        return f"pg_catalog.encode(pg_catalog.substr({digest}, 1, {size}), 'base64')"
+
+    iterations = "COALESCE(pg_catalog.current_setting('scram_iterations', true), '4096')"
+    salt, stored, server = drawn("salt", 16), drawn("stored key", 32), drawn("server key", 32)
+    parts = f"{iterations},\n  {salt},\n  {stored},\n  {server}"
+    return f"pg_catalog.format('SCRAM-SHA-256$%s:%s$%s:%s',\n  {parts})"
 
 
 def _fresh_rights(

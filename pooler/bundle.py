@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from . import hba, ini, scram, settings, tombstones, units
 from .agent.config import CONFIG, AgentConfig, Target
 from .agent.config import DATABASE as AGENT_DATABASE
 from .agent.config import REPLICA_DATABASE as AGENT_REPLICA
+from .auth_query import STRANGER
 from .files import File
 from .model import AGENT_POOL, AUTH_DATABASE, AUTH_POOL, DEFAULT_RULES, DIVIDED, Database, Pooler, User, Version
 from .server import Server
@@ -270,7 +271,16 @@ def _rules(pooler: Pooler) -> tuple[hba.Rule, ...]:
             hba.Rule("local", asked, (pooler.agent.role,), None, "trust"),
             hba.Rule("local", asked, ("all",), None, "reject"),
         ]
-    return (*own, *(pooler.rules or DEFAULT_RULES))
+    given = pooler.rules or DEFAULT_RULES
+    return (*own, *(_without_strangers(given) if pooler.auth_query else given))
+
+
+def _without_strangers(rules: Iterable[hba.Rule]) -> Iterator[hba.Rule]:
+    """Who is asked for nothing has to be known at least, and the decoy that auth_query gives for others is nobody."""
+    for rule in rules:
+        if rule.method == "trust" and "all" in rule.users:
+            yield replace(rule, users=(STRANGER,), method="reject")
+        yield rule
 
 
 def _agent(pooler: Pooler, facts: Facts) -> File | None:

@@ -15,6 +15,7 @@ NAME_BYTES = 63
 """NAMEDATALEN - 1: PostgreSQL cuts longer names without an error, so that two of them could become one."""
 
 _VERIFIER = re.compile(r"SCRAM-SHA-256\$[0-9]+:[A-Za-z0-9+/=]+\$[A-Za-z0-9+/=]+:[A-Za-z0-9+/=]+")
+_SEED = re.compile(r"(?<='seed:)[0-9a-f]{32}(?=')")
 
 
 def identifier(name: str) -> str:
@@ -48,8 +49,8 @@ def dollar(text: str, tag: str = "body") -> str:
 
 
 def masked(statements: str) -> str:
-    """`statements` for the eyes of people: every SCRAM verifier in them is replaced."""
-    return _VERIFIER.sub("SCRAM-SHA-256$********", statements)
+    """`statements` for the eyes of people: every SCRAM verifier in them is replaced, and the seed of decoys."""
+    return _SEED.sub("********", _VERIFIER.sub("SCRAM-SHA-256$********", statements))
 
 
 def _checked(text: str, what: str) -> bytes:

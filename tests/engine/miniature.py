@@ -76,11 +76,13 @@ class Instance:
 
 
 class Miniature:
-    """One host. `socket` is a directory that the engines see as /run/postgresql."""
+    """One host. `socket` is a directory that the engines see as /run/postgresql, `network` a process they share the
+    network namespace with."""
 
-    def __init__(self, root: Path, socket: Path | None = None) -> None:
+    def __init__(self, root: Path, socket: Path | None = None, network: int | None = None) -> None:
         self.root = root
         self.socket = socket
+        self.network = network
         self.instances: dict[int, Instance] = {}
         self.unfinished = observed.Unfinished()
         self._running = contextlib.ExitStack()
@@ -226,7 +228,8 @@ class Miniature:
         tree = debian.tree("engine", debian.Recipe(packages=("pgbouncer",)))
         places = [str(self.root), CONFIGURATION, str(tree), RUNTIME, str(self.socket or "")]
         places += [trial.OTHER_ENGINE, str(UID)]
-        command = ["unshare", "--net", "--mount", "--propagation=private", "sh", "-euc", _ENTER, "sh", *places]
+        enter = [*trial.in_network(self.network), "--mount", "--propagation=private"]
+        command = [*enter, "sh", "-euc", _ENTER, "sh", *places]
         command.append(f"{CURRENT}/{console}.ini")
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, bufsize=0) as process:
             try:
@@ -246,14 +249,14 @@ def answers(instance: Instance) -> Mapping[str, list[dict[str, str]]]:
 
 
 @contextlib.contextmanager
-def miniature(socket: Path | None = None) -> Iterator[Miniature]:
+def miniature(socket: Path | None = None, network: int | None = None) -> Iterator[Miniature]:
     """A host without files, below a directory that the engine's user may walk through."""
     with tempfile.TemporaryDirectory(prefix="pgfleet-") as name:
         root = Path(name)
         root.chmod(0o755)
         for path in (CONFIGURATION, RUNTIME):
             (root / path.lstrip("/")).mkdir(parents=True)
-        host = Miniature(root, socket)
+        host = Miniature(root, socket, network)
         try:
             yield host
         finally:

@@ -21,12 +21,12 @@ from ansible_collections.pgfleet.pooler.plugins.plugin_utils import goal
 from ansible_collections.pgfleet.pooler.plugins.plugin_utils.action import argument_spec
 
 from pooler import objects, scram
-from pooler.auth_query import AuthQuery, audit_sql, differences, query, removal_sql, repair_sql
+from pooler.auth_query import STRANGER, AuthQuery, audit_sql, differences, query, removal_sql, repair_sql
 from pooler.errors import InvalidError
 from pooler.objects import DatabaseObject, Role
 from pooler.sql import identifier, literal
 
-from .trial import postgresql
+from . import trial
 
 Json = dict[str, Any]
 Connection = psycopg.Connection[Any]
@@ -48,7 +48,7 @@ class Server:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     place = tmp_path_factory.mktemp("pg")
-    with postgresql(place):
+    with trial.postgresql(place):
         yield Server(place)
 
 
@@ -104,10 +104,22 @@ def repair(connection: Connection, wanted: AuthQuery = WANTED) -> str:
     return text
 
 
+def body_of(connection: Connection) -> str:
+    return str(value(connection, f"SELECT prosrc FROM pg_proc WHERE oid = '{GET_AUTH}'::regprocedure"))
+
+
 def lookup(connection: Connection, user: str, wanted: AuthQuery = WANTED) -> list[tuple[Any, ...]]:
     """As PgBouncer does it: the text of the setting, the name as a bound value."""
     cursor = psycopg.RawCursor(connection)
     return cursor.execute(query(wanted).encode(), [user]).fetchall()
+
+
+def told(connection: Connection, user: str, wanted: AuthQuery = WANTED) -> str | None:
+    """The verifier that is told of a user; None for a decoy, which looks like one."""
+    ((name, verifier),) = lookup(connection, user, wanted)
+    assert scram.is_verifier(verifier)
+    assert name in (user, STRANGER)
+    return None if name == STRANGER else verifier
 
 
 SNAPSHOT = """
@@ -121,6 +133,7 @@ SELECT jsonb_build_object(
      'acl', (SELECT jsonb_agg(i::text ORDER BY i::text) FROM aclexplode(coalesce(nspacl, acldefault('n', nspowner))) i))
    ORDER BY nspname) FROM pg_namespace WHERE nspname !~ '^pg_(temp|toast)'),
  'functions', (SELECT jsonb_agg(to_jsonb(p) - '{oid,proowner,proacl,pronamespace}'::text[] || jsonb_build_object(
+     'prosrc', regexp_replace(prosrc, 'seed:[0-9a-f]{32}', 'seed', 'g'),
      'schema', pronamespace::regnamespace, 'owner', proowner::regrole,
      'acl', (SELECT jsonb_agg(i::text ORDER BY i::text) FROM aclexplode(coalesce(proacl, acldefault('f', proowner))) i))
    ORDER BY pronamespace::regnamespace::text, proname, proargtypes::text)
@@ -334,6 +347,9 @@ def acting(server: Server, role: str, search_path: str = '"$user", public') -> C
     return connection
 
 
+NOBODY = ("no password", "stranger", "pgbouncer", STRANGER, "")
+"""Names of roles that cannot log in with a password, and of none."""
+
 KINDS: dict[str, tuple[str, bool]] = {
     "ordinary": ("LOGIN", True),
     "valid for ever": ("LOGIN VALID UNTIL 'infinity'", True),
@@ -360,9 +376,40 @@ def test_only_roles_that_may_log_in_are_told_and_all_others_are_strangers(
     server: Server, kinds: dict[str, str]
 ) -> None:
     with acting(server, "pgbouncer") as session:
-        told = {name: lookup(session, name) for name in [*KINDS, "no password", "stranger", "pgbouncer", ""]}
-    expected = {name: [(name, kinds[name])] if served else [] for name, (_, served) in KINDS.items()}
-    assert told == expected | {"no password": [], "stranger": [], "pgbouncer": [], "": []}
+        found = {name: told(session, name) for name in [*KINDS, *NOBODY]}
+    assert found == {name: kinds[name] if served else None for name, (_, served) in KINDS.items()} | dict.fromkeys(
+        NOBODY
+    )
+
+
+def test_decoys_stay_as_they_are_and_look_like_the_verifiers_of_users(
+    server: Server, installed: Connection, kinds: dict[str, str]
+) -> None:
+    def decoys() -> dict[str, str]:
+        with acting(server, "pgbouncer") as session:
+            return {name: lookup(session, name)[0][1] for name in (*NOBODY, "expired", "superuser", "東京")}
+
+    first = decoys()
+    assert len({part for verifier in first.values() for part in re.split(r"[:$]", verifier)[2:]}) == 3 * len(first)
+    real = kinds["ordinary"]
+    for verifier in first.values():
+        assert [len(part) for part in re.split(r"[:$]", verifier)] == [len(part) for part in re.split(r"[:$]", real)]
+        assert verifier.split(":")[0] == real.split(":")[0]
+    # Whatever is repaired, names keep their decoys; with another function they would not.
+    run(installed, redefined("LANGUAGE sql VOLATILE", body=body_of(installed) + " -- changed"))
+    assert reach(installed)["changed"]
+    assert decoys() == first
+    run(installed, f"DROP FUNCTION {GET_AUTH}")
+    repair(installed, AuthQuery())
+    assert not set(decoys().values()) & set(first.values())
+
+
+def test_seed_of_decoys_is_shown_nowhere(installed: Connection) -> None:
+    run(installed, f"DROP FUNCTION {GET_AUTH}")
+    done = reach(installed)
+    (seed,) = set(re.findall("'seed:([0-9a-f]{32})'", body_of(installed)))
+    assert seed not in str(done)
+    assert "'seed:********'" in done["sql"][0]
 
 
 def test_superusers_and_replication_roles_are_told_when_switched_on_and_our_own_role_never(
@@ -373,9 +420,9 @@ def test_superusers_and_replication_roles_are_told_when_switched_on_and_our_own_
     assert differences(wanted, audit(installed, wanted)) == ()
     with acting(server, "pgbouncer") as session:
         for name in ("superuser", "replication"):
-            assert lookup(session, name) == [(name, kinds[name])]
+            assert told(session, name) == kinds[name]
         for name in ("expired", "no login", "pgbouncer", "postgres"):
-            assert lookup(session, name) == []
+            assert told(session, name) is None
 
 
 ODD_NAMES = [
@@ -408,10 +455,10 @@ def test_each_role_gets_its_own_verifier_whatever_its_name_and_look_alikes_get_n
     try:
         with acting(server, "pgbouncer") as session:
             for name, verifier in verifiers.items():
-                assert lookup(session, name) == [(name, verifier)]
+                assert told(session, name) == verifier
             # PostgreSQL would cut the last one at 63 bytes, to a name that exists.
             for name in ("ADMIN", "admin ", " admin", "admın", "ａdmin", "ä" * 31 + "xx"):
-                assert lookup(session, name) == []
+                assert told(session, name) is None
     finally:
         run(installed, *(f"DROP ROLE {identifier(name)}" for name in verifiers))
 
@@ -427,10 +474,8 @@ def test_our_own_objects_may_have_any_name_and_go_away_without_a_trace(
         repair(owner, wanted)
         assert differences(wanted, audit(owner, wanted)) == ()
         with acting(server, name) as session:
-            ((user, verifier),) = lookup(session, "victim", wanted)
-            assert user == "victim"
-            assert scram.verifies(verifier, PASSWORD)
-            assert lookup(session, name, wanted) == []
+            assert scram.verifies(told(session, "victim", wanted) or "", PASSWORD)
+            assert told(session, name, wanted) is None
     finally:
         run(owner, "DROP ROLE victim")
         run(owner, removal_sql(wanted, audit(owner, wanted)))
@@ -539,7 +584,8 @@ def gained(owner: Connection, rows: list[tuple[Any, ...]], asked: str) -> bool:
     escalated = bool(value(owner, "SELECT rolsuper FROM pg_roles WHERE rolname = 'mallory'"))
     run(owner, "ALTER ROLE mallory NOSUPERUSER")
     truth = value(owner, "SELECT rolpassword FROM pg_authid WHERE rolname = %s", asked)
-    return escalated or rows != ([] if asked == "expired" else [(asked, truth)])
+    known = [] if asked == "expired" else [(asked, truth)]
+    return escalated or [row for row in rows if row[0] != STRANGER] != known
 
 
 @pytest.mark.parametrize("name", ATTACKS)
@@ -742,11 +788,18 @@ def test_removal_takes_the_right_to_connect_back(installed: Connection) -> None:
 
 
 def test_psql_in_a_pipe_takes_every_text_as_it_is(server: Server, owner: Connection) -> None:
-    postmaster = (server.place / "data" / "postmaster.pid").read_text().splitlines()[0]
     wanted = AuthQuery(role="rôle \"':x\\", schema="schéma \\'", function="$get_auth$ :'x'")
 
     def psql(text: str) -> str:
-        command = ["nsenter", f"--target={postmaster}", "--mount", "--root", "env", "-i", "PATH=/usr/bin:/bin"]
+        command = [
+            "nsenter",
+            f"--target={trial.postmaster(server.place)}",
+            "--mount",
+            "--root",
+            "env",
+            "-i",
+            "PATH=/usr/bin:/bin",
+        ]
         command += ["psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-h", "/mnt", "-U", "postgres", "postgres"]
         return subprocess.run(command, input=text, check=True, capture_output=True, encoding="utf-8").stdout
 

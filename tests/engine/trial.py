@@ -13,7 +13,7 @@ import signal
 import socket
 import struct
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -122,7 +122,7 @@ def engine(place: Path, ini: str) -> Iterator[Engine]:
     """A running engine that tells every detail of what it reads. `ini` must keep its socket in /mnt."""
     put(place / "pgbouncer.ini", ini)
     with started(place) as process:
-        said = _until(process.stderr, "process up")
+        said = until(process.stderr, "process up")
         assert "process up" in said, said
         assert process.stderr is not None
         os.set_blocking(process.stderr.fileno(), False)
@@ -139,38 +139,54 @@ def first_words(place: Path, ini: str) -> Heard:
     """What an engine says that is started with a file: up to its being ready, or its end. It is stopped at once."""
     put(place / "pgbouncer.ini", ini)
     with started(place) as process:
-        return _messages(_until(process.stderr, "process up"))
+        return _messages(until(process.stderr, "process up"))
 
 
 @contextlib.contextmanager
-def started(place: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """pgbouncer with `place`/pgbouncer.ini, as a user without privileges, logging to its stderr in full."""
+def started(place: Path, network: int | None = None, *, talkative: bool = True) -> Iterator[subprocess.Popen[bytes]]:
+    """pgbouncer with `place`/pgbouncer.ini, as a user without privileges, logging to its stderr, in full if talkative.
+
+    `network`: a process in whose network namespace it runs, instead of one of its own.
+    """
     place.chmod(0o755)
     shutil.chown(place, 6432, 6432)
     root = debian.tree("engine", debian.Recipe(packages=("pgbouncer",)))
-    command = ["pgbouncer", "-v", "-v", "/mnt/pgbouncer.ini"]
-    with _inside(root, place, "6432:6432", command) as process:
+    command = ["pgbouncer", *(["-v", "-v"] if talkative else []), "/mnt/pgbouncer.ini"]
+    with _inside(root, place, "6432:6432", command, network) as process:
         yield process
 
 
 @contextlib.contextmanager
-def postgresql(place: Path) -> Iterator[psycopg.Connection[tuple[object, ...]]]:
-    """A superuser's connection to a fresh PostgreSQL 17 with its socket in `place`; other roles log in by SCRAM."""
+def postgresql(
+    place: Path,
+    *,
+    hba: str = "local all postgres trust\nlocal all all scram-sha-256",
+    options: Sequence[str] = ("-h", ""),
+) -> Iterator[psycopg.Connection[tuple[object, ...]]]:
+    """A superuser's connection to a fresh PostgreSQL 17 with its socket in `place`; other roles log in by SCRAM.
+
+    It sees `place` as /mnt. `hba` is its pg_hba.conf, `options` are arguments of postgres.
+    """
     place.chmod(0o755)
     shutil.chown(place, 101, 103)
     script = """
     export PATH=/usr/lib/postgresql/17/bin LC_ALL=C.UTF-8
     initdb --pgdata=/mnt/data --encoding=UTF8 --auth-local=scram-sha-256 --username=postgres --no-sync >/dev/null
-    echo 'local all postgres trust
-    local all all scram-sha-256' > /mnt/data/pg_hba.conf
-    exec postgres -D /mnt/data -h '' -k /mnt -c fsync=off -c logging_collector=off
+    echo "$1" > /mnt/data/pg_hba.conf
+    shift
+    exec postgres -D /mnt/data -k /mnt -c fsync=off -c logging_collector=off "$@"
     """
     root = images.image("spilo").root
-    with _inside(root, place, "101:103", ["/bin/sh", "-euc", script]) as process:
-        said = _until(process.stderr, "ready to accept connections")
+    with _inside(root, place, "101:103", ["/bin/sh", "-euc", script, "sh", hba, *options]) as process:
+        said = until(process.stderr, "ready to accept connections")
         assert "ready to accept connections" in said, said
         with psycopg.connect(host=str(place), user="postgres", dbname="postgres", autocommit=True) as connection:
             yield connection
+
+
+def postmaster(place: Path) -> int:
+    """The process of a PostgreSQL that runs in `place`."""
+    return int((place / "data" / "postmaster.pid").read_text().splitlines()[0])
 
 
 @functools.cache
@@ -191,8 +207,10 @@ def put(path: Path, text: str) -> None:
 
 
 @contextlib.contextmanager
-def _inside(root: Path, place: Path, user: str, command: list[str]) -> Iterator[subprocess.Popen[bytes]]:
-    enter = ["unshare", "--net", "--mount", "--propagation=private", "sh", "-euc", _ENTER, "sh"]
+def _inside(
+    root: Path, place: Path, user: str, command: list[str], network: int | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    enter = [*in_network(network), "--mount", "--propagation=private", "sh", "-euc", _ENTER, "sh"]
     binary = OTHER_ENGINE if command[0] == "pgbouncer" else ""
     arguments = [*enter, str(place), str(root), user, binary, *command]
     with subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, bufsize=0) as process:
@@ -203,7 +221,12 @@ def _inside(root: Path, place: Path, user: str, command: list[str]) -> Iterator[
             process.send_signal(signal.SIGQUIT)
 
 
-def _until(stream: IO[bytes] | None, sign: str) -> str:
+def in_network(process: int | None) -> list[str]:
+    """The beginning of an unshare command that ends in the network namespace of a process, or in a new one."""
+    return ["unshare", "--net"] if process is None else ["nsenter", f"--net=/proc/{process}/ns/net", "unshare"]
+
+
+def until(stream: IO[bytes] | None, sign: str) -> str:
     """Everything up to the line with `sign`, or to the end."""
     assert stream is not None
     said = b""
