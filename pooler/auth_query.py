@@ -10,8 +10,8 @@ What the function is made of, and why:
 - A decoy for whoever may not log in: no row is "no such user" to the engine, and a row of NULLs "bouncer config error",
   while a wrong password is "SASL authentication failed", so that each client could tell users from strangers. With a
   verifier of a password that nobody knows, and the same one each time that a name is asked for, all three are alike.
-  It is worked out for users as well, so that both take as long, and is always named STRANGER, since the engine never
-  forgets a name that it was told.
+  It is worked out for users as well, which OFFSET 0 sees to, so that both take as long; and its name is always
+  STRANGER, since the engine never forgets a name that it was told.
 - PARALLEL UNSAFE: it reads one row by an index, which no parallel plan can speed up.
 """
 
@@ -313,7 +313,7 @@ def _body(wanted: AuthQuery, have: Mapping[str, Any] | None) -> str:
     ]
     return (
         f"\nSELECT COALESCE(r.rolname::{_TEXT}, '{STRANGER}'), COALESCE(r.rolpassword, d.verifier)\n"
-        f"FROM (SELECT {_decoy(seed)} AS verifier) AS d\nLEFT JOIN pg_catalog.pg_authid AS r ON "
+        f"FROM (SELECT {_decoy(seed)} AS verifier OFFSET 0) AS d\nLEFT JOIN pg_catalog.pg_authid AS r ON "
         + "\n  AND ".join(conditions)
         + "\n"
     )

@@ -92,6 +92,9 @@ client_tls_cert_file = /mnt/tls.crt
 client_tls_key_file = /mnt/tls.key
 client_tls_ca_file = /mnt/ca.crt
 server_tls_sslmode = require
+log_connections = 0
+log_disconnections = 0
+log_pooler_errors = 0
 stats_users = watcher
 admin_users = chief, watcher
 """
@@ -118,6 +121,14 @@ class Chain:
     def enter_postgresql(self, user: str, *, leaf: str = "", **more: str) -> Session:
         """A session past the pooler, from a place that can reach PostgreSQL."""
         return self._connect(POSTGRESQL, 5432, user, "postgres", leaf, more)
+
+    @contextlib.contextmanager
+    def owner_as(self, role: str) -> Iterator[Session]:
+        """A session of a role without a login."""
+        place = str(self.place / "postgresql")
+        with psycopg.connect(host=place, user="postgres", dbname="postgres", autocommit=True) as session:
+            session.execute(f"SET SESSION AUTHORIZATION {identifier(role)}".encode())
+            yield session
 
     def lets_in(self, user: str, database: str = "app", *, as_user: str = "", **more: Any) -> bool:
         """Whether a client can log in and do something, in PostgreSQL as `as_user` when that is another."""
@@ -218,7 +229,9 @@ def _inventory(made: Chain) -> Pooler:
         ),
     ]
     given = {"patroni": None, "server": POSTGRESQL, "listen": [POOLER], "databases": databases, "users": users}
-    return variables.read(histories.PLAIN | given | {"hba": _RULES})
+    # Nobody listens to the engine's log, and one that is full would stop it.
+    quiet = dict.fromkeys(("log_connections", "log_disconnections", "log_pooler_errors"), False)
+    return variables.read(histories.PLAIN | given | {"hba": _RULES, "settings": quiet})
 
 
 def _client(name: str, days: int = 90) -> LeafRequest:

@@ -1,7 +1,4 @@
-"""auth_query and objects on a real PostgreSQL: what is broken by hand is found and repaired, and attacks gain nothing.
-
-Each attack is also run against the functions that guides usually give, where it must succeed: else it proves nothing.
-"""
+"""auth_query and objects on a real PostgreSQL: what is broken by hand is found and repaired, nothing else touched."""
 
 from __future__ import annotations
 
@@ -9,118 +6,37 @@ import json
 import re
 import secrets
 import subprocess
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
-from ansible_collections.pgfleet.pooler.plugins.action import auth_query as action
-from ansible_collections.pgfleet.pooler.plugins.plugin_utils import goal
-from ansible_collections.pgfleet.pooler.plugins.plugin_utils.action import argument_spec
 
 from pooler import objects, scram
-from pooler.auth_query import STRANGER, AuthQuery, audit_sql, differences, query, removal_sql, repair_sql
+from pooler.auth_query import AuthQuery, audit_sql, differences, removal_sql, repair_sql
 from pooler.errors import InvalidError
 from pooler.objects import DatabaseObject, Role
 from pooler.sql import identifier, literal
 
 from . import trial
-
-Json = dict[str, Any]
-Connection = psycopg.Connection[Any]
-WANTED = AuthQuery()
-GET_AUTH = "pgbouncer.get_auth(text)"
-PASSWORD = secrets.token_urlsafe()
-
-
-@dataclass(frozen=True)
-class Server:
-    """A running server with its socket in `place`: postgres needs no password, all others do."""
-
-    place: Path
-
-    def connect(self, user: str = "postgres", dbname: str = "postgres", **more: Any) -> Connection:
-        return psycopg.connect(host=str(self.place), user=user, dbname=dbname, autocommit=True, **more)
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    place = tmp_path_factory.mktemp("pg")
-    with trial.postgresql(place):
-        yield Server(place)
-
-
-@pytest.fixture(scope="module")
-def owner(server: Server) -> Iterator[Connection]:
-    """The superuser's connection, in a cluster with bystanders that no repair may touch."""
-    with server.connect() as connection:
-        run(
-            connection,
-            f"CREATE ROLE mallory LOGIN PASSWORD {literal(scram.verifier(PASSWORD))}",
-            "CREATE ROLE team",
-            "CREATE ROLE deputy SUPERUSER LOGIN",
-            "CREATE SCHEMA shop AUTHORIZATION mallory",
-            "CREATE TYPE shop.thing AS (a int)",
-            "GRANT USAGE ON SCHEMA shop TO PUBLIC, team",
-            "CREATE FUNCTION shop.get_auth(text) RETURNS text LANGUAGE sql AS 'SELECT $1'",
-            "GRANT EXECUTE ON FUNCTION shop.get_auth(text) TO team WITH GRANT OPTION",
-            "GRANT team TO mallory",
-        )
-        yield connection
-
-
-@pytest.fixture
-def installed(owner: Connection) -> Connection:
-    """A cluster with sound objects of ours, made anew."""
-    run(owner, "DROP SCHEMA IF EXISTS pgbouncer CASCADE", "GRANT CONNECT ON DATABASE postgres TO PUBLIC")
-    if audit(owner)["role"] is not None:
-        run(owner, "DROP OWNED BY pgbouncer", "DROP ROLE pgbouncer")
-    assert repair(owner) != ""
-    assert repair(owner) == ""
-    return owner
-
-
-def run(connection: Connection, *statements: str) -> None:
-    for statement in statements:
-        connection.execute(statement.encode())
-
-
-def value(connection: Connection, statement: str, *values: object) -> Any:
-    row = connection.execute(statement.encode(), values or None).fetchone()
-    return None if row is None else row[0]
-
-
-def audit(connection: Connection, wanted: AuthQuery = WANTED) -> Json:
-    found: Json = value(connection, audit_sql(wanted))
-    return found
-
-
-def repair(connection: Connection, wanted: AuthQuery = WANTED) -> str:
-    text = repair_sql(wanted, audit(connection, wanted))
-    if text:
-        run(connection, text)
-    return text
-
-
-def body_of(connection: Connection) -> str:
-    return str(value(connection, f"SELECT prosrc FROM pg_proc WHERE oid = '{GET_AUTH}'::regprocedure"))
-
-
-def lookup(connection: Connection, user: str, wanted: AuthQuery = WANTED) -> list[tuple[Any, ...]]:
-    """As PgBouncer does it: the text of the setting, the name as a bound value."""
-    cursor = psycopg.RawCursor(connection)
-    return cursor.execute(query(wanted).encode(), [user]).fetchall()
-
-
-def told(connection: Connection, user: str, wanted: AuthQuery = WANTED) -> str | None:
-    """The verifier that is told of a user; None for a decoy, which looks like one."""
-    ((name, verifier),) = lookup(connection, user, wanted)
-    assert scram.is_verifier(verifier)
-    assert name in (user, STRANGER)
-    return None if name == STRANGER else verifier
-
+from .cluster import (
+    ALTER,
+    GET_AUTH,
+    KINDS,
+    NOBODY,
+    PASSWORD,
+    WANTED,
+    Connection,
+    Json,
+    Server,
+    acting,
+    audit,
+    body_of,
+    lookup,
+    reach,
+    repair,
+    run,
+    told,
+    value,
+)
 
 SNAPSHOT = """
 SELECT jsonb_build_object(
@@ -161,7 +77,6 @@ def redefined(attributes: str, body: str = "", setting: str = "SET search_path =
 
 
 F, S, R, D = "function pgbouncer.get_auth", "schema pgbouncer", "role pgbouncer", "database postgres"
-ALTER = f"ALTER FUNCTION {GET_AUTH}"
 RECREATE = f"DROP FUNCTION {GET_AUTH}; CREATE FUNCTION pgbouncer.get_auth"
 SAME = "LANGUAGE sql STABLE STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS"
 CLOSE = f"REVOKE ALL ON FUNCTION {GET_AUTH} FROM PUBLIC; GRANT EXECUTE ON FUNCTION {GET_AUTH} TO pgbouncer"
@@ -286,6 +201,12 @@ BROKEN: dict[str, tuple[str, set[str]]] = {
 }
 
 
+def halves(difference: str) -> tuple[str, str]:
+    """What differs, and what is said of it."""
+    what, _, said = difference.rpartition(": ")
+    return what, said
+
+
 @pytest.mark.parametrize("name", BROKEN)
 def test_what_is_broken_by_hand_is_found_in_check_mode_and_repaired_and_nothing_else_is_touched(
     installed: Connection, name: str
@@ -310,66 +231,6 @@ def test_what_is_broken_by_hand_is_found_in_check_mode_and_repaired_and_nothing_
             "ALTER DEFAULT PRIVILEGES REVOKE USAGE ON SCHEMAS FROM mallory",
         )
     assert snapshot(installed) == before
-
-
-class Here:
-    """The module's way to a connection that is open already."""
-
-    name = "here"
-    trips = 0
-
-    def __init__(self, connection: Connection) -> None:
-        self.connection = connection
-
-    def ask(self, _database: str, audit_text: str, statements: Sequence[str] = ()) -> Json:
-        run(self.connection, *statements)
-        found: Json = value(self.connection, audit_text)
-        return found
-
-
-def reach(connection: Connection, *, check: bool = False, **options: Any) -> Json:
-    """What the module does and gives, with its options' defaults."""
-    defaults = {name: option.get("default") for name, option in argument_spec("auth_query").items()}
-    result: Json = goal.reach(action.wish(defaults | options), Here(connection), check=check, diff=True)
-    return result
-
-
-def halves(difference: str) -> tuple[str, str]:
-    """What differs, and what is said of it."""
-    what, _, said = difference.rpartition(": ")
-    return what, said
-
-
-def acting(server: Server, role: str, search_path: str = '"$user", public') -> Connection:
-    """A session of `role`, whose search_path came in the startup packet."""
-    connection = server.connect(options=f"-c search_path={search_path.replace(' ', '')}")
-    run(connection, f"SET SESSION AUTHORIZATION {identifier(role)}")
-    return connection
-
-
-NOBODY = ("no password", "stranger", "pgbouncer", STRANGER, "")
-"""Names of roles that cannot log in with a password, and of none."""
-
-KINDS: dict[str, tuple[str, bool]] = {
-    "ordinary": ("LOGIN", True),
-    "valid for ever": ("LOGIN VALID UNTIL 'infinity'", True),
-    "still valid": ("LOGIN VALID UNTIL '2999-01-01'", True),
-    "expired": ("LOGIN VALID UNTIL '2001-01-01'", False),
-    "no login": ("NOLOGIN", False),
-    "superuser": ("LOGIN SUPERUSER", False),
-    "replication": ("LOGIN REPLICATION", False),
-}
-
-
-@pytest.fixture
-def kinds(installed: Connection) -> Iterator[dict[str, str]]:
-    """Roles of all kinds, named by their kind, and their verifiers."""
-    verifiers = {name: scram.verifier(secrets.token_urlsafe()) for name in KINDS}
-    for name, (attributes, _) in KINDS.items():
-        run(installed, f"CREATE ROLE {identifier(name)} {attributes} PASSWORD {literal(verifiers[name])}")
-    run(installed, 'CREATE ROLE "no password" LOGIN')
-    yield verifiers
-    run(installed, *(f"DROP ROLE {identifier(name)}" for name in [*KINDS, "no password"]))
 
 
 def test_only_roles_that_may_log_in_are_told_and_all_others_are_strangers(
@@ -481,210 +342,6 @@ def test_our_own_objects_may_have_any_name_and_go_away_without_a_trace(
         run(owner, removal_sql(wanted, audit(owner, wanted)))
     assert removal_sql(wanted, audit(owner, wanted)) == ""
     assert snapshot(owner) == before
-
-
-NAIVE = {
-    "guide.by_path": "",
-    "guide.by_empty_path": "SET search_path = ''",
-}
-"""Functions as guides give them: open to all, unqualified, superusers allowed, with no search_path or an empty one."""
-
-COLUMNS = "rolname, rolpassword, rolcanlogin, rolsuper, rolreplication, rolvaliduntil"
-ESCALATE = "BEGIN ALTER ROLE mallory SUPERUSER; RETURN true; END"
-
-
-@dataclass(frozen=True)
-class Attack:
-    """What an ordinary role prepares in its schema, what it gets into the session, and whom it fools."""
-
-    session: tuple[str, ...]
-    fooled: tuple[str, ...]
-    prepared: tuple[str, ...] = ()
-    search_path: str = "attic, pg_catalog"
-    asked: str = "victim"
-
-
-ATTACKS = {
-    "temporary table": Attack(
-        session=(
-            f"CREATE TEMP TABLE pg_authid AS SELECT {COLUMNS} FROM attic.forged",
-            "GRANT SELECT ON pg_temp.pg_authid TO PUBLIC",
-        ),
-        search_path="public",
-        fooled=("guide.by_path", "guide.by_empty_path"),
-    ),
-    "table on the search_path": Attack(
-        prepared=(
-            "CREATE VIEW attic.pg_authid AS SELECT * FROM attic.forged",
-            "GRANT SELECT ON attic.pg_authid TO PUBLIC",
-        ),
-        session=(),
-        fooled=("guide.by_path",),
-    ),
-    "operator": Attack(
-        prepared=(
-            f"CREATE FUNCTION attic.same(name, text) RETURNS bool LANGUAGE plpgsql AS $x$ {ESCALATE} $x$",
-            "CREATE OPERATOR attic.= (LEFTARG = name, RIGHTARG = text, FUNCTION = attic.same)",
-        ),
-        session=(),
-        fooled=("guide.by_path",),
-    ),
-    "function": Attack(
-        prepared=(
-            "CREATE FUNCTION attic.now() RETURNS timestamptz LANGUAGE sql AS $x$ SELECT '-infinity'::timestamptz $x$",
-        ),
-        session=(),
-        fooled=("guide.by_path",),
-        asked="expired",
-    ),
-    "type": Attack(
-        prepared=(
-            f"CREATE FUNCTION attic.check(pg_catalog.text) RETURNS bool LANGUAGE plpgsql AS $x$ {ESCALATE} $x$",
-            "CREATE DOMAIN attic.text AS pg_catalog.text CHECK (attic.check(VALUE))",
-        ),
-        session=(),
-        fooled=("guide.by_path",),
-    ),
-}
-
-
-@pytest.fixture
-def attacked(server: Server, installed: Connection, kinds: dict[str, str]) -> Iterator[Connection]:
-    """Mallory has TEMP and a schema of her own; the naive functions stand beside ours; a victim and a forgery."""
-    run(
-        installed,
-        f"CREATE ROLE victim LOGIN PASSWORD {literal(scram.verifier(PASSWORD))}",
-        "CREATE SCHEMA guide",
-        "GRANT USAGE ON SCHEMA guide TO PUBLIC",
-        "CREATE SCHEMA attic AUTHORIZATION mallory",
-        *(
-            f"CREATE FUNCTION {name}(user_name text) RETURNS TABLE (username text, password text) "
-            f"LANGUAGE sql SECURITY DEFINER {setting} AS $x$ SELECT rolname::text, rolpassword FROM pg_authid "
-            "WHERE rolname = user_name AND rolcanlogin AND (rolvaliduntil IS NULL OR rolvaliduntil > now()) $x$"
-            for name, setting in NAIVE.items()
-        ),
-    )
-    with server.connect("mallory", password=PASSWORD) as mallory:
-        run(
-            mallory,
-            f"CREATE TABLE attic.forged AS SELECT 'victim'::name AS rolname, {literal(FORGED)} AS rolpassword, "
-            "true AS rolcanlogin, false AS rolsuper, false AS rolreplication, NULL::timestamptz AS rolvaliduntil",
-            "GRANT USAGE ON SCHEMA attic TO PUBLIC",
-            "GRANT SELECT ON attic.forged TO PUBLIC",
-        )
-    yield installed
-    run(installed, "ALTER ROLE mallory NOSUPERUSER", "DROP SCHEMA guide, attic CASCADE", "DROP ROLE victim")
-
-
-FORGED = scram.verifier(secrets.token_urlsafe())
-
-
-def gained(owner: Connection, rows: list[tuple[Any, ...]], asked: str) -> bool:
-    """Whether the attack changed what is answered, or made mallory a superuser."""
-    escalated = bool(value(owner, "SELECT rolsuper FROM pg_roles WHERE rolname = 'mallory'"))
-    run(owner, "ALTER ROLE mallory NOSUPERUSER")
-    truth = value(owner, "SELECT rolpassword FROM pg_authid WHERE rolname = %s", asked)
-    known = [] if asked == "expired" else [(asked, truth)]
-    return escalated or [row for row in rows if row[0] != STRANGER] != known
-
-
-@pytest.mark.parametrize("name", ATTACKS)
-def test_attacks_on_the_session_gain_nothing_and_would_have_fooled_the_functions_of_guides(
-    server: Server, attacked: Connection, name: str
-) -> None:
-    attack = ATTACKS[name]
-    with server.connect("mallory", password=PASSWORD) as mallory:
-        run(mallory, *attack.prepared)
-
-    def call(function: str) -> list[tuple[Any, ...]]:
-        with acting(server, "pgbouncer", attack.search_path) as session:
-            run(session, *attack.session)
-            cursor = psycopg.RawCursor(session)
-            # The caller's own words are qualified, as PgBouncer's are: only what the function does is attacked.
-            statement = f"SELECT * FROM {function}($1::pg_catalog.text)"
-            return cursor.execute(statement.encode(), [attack.asked]).fetchall()
-
-    for function in attack.fooled:
-        assert gained(attacked, call(function), attack.asked), f"{function} withstood: the attack does not bite"
-    assert not gained(attacked, call("pgbouncer.get_auth"), attack.asked)
-    assert differences(WANTED, audit(attacked)) == ()
-
-
-def test_an_ordinary_role_cannot_call_it_in_any_way_and_could_call_the_functions_of_guides(
-    server: Server, attacked: Connection
-) -> None:
-    with server.connect("mallory", password=PASSWORD) as mallory:
-        for name in NAIVE:
-            for asked in ("victim", "superuser"):
-                ((user, verifier),) = mallory.execute(f"SELECT * FROM {name}('{asked}')".encode()).fetchall()
-                assert user == asked
-                assert scram.is_verifier(verifier)
-        refused = [
-            "SELECT * FROM pgbouncer.get_auth('victim')",
-            "PREPARE p(text) AS SELECT * FROM pgbouncer.get_auth($1)",
-            "SET ROLE pgbouncer",
-            "CREATE FUNCTION attic.f() RETURNS record LANGUAGE sql AS $x$ SELECT pgbouncer.get_auth('victim') $x$",
-            "CREATE VIEW attic.v AS SELECT * FROM pgbouncer.get_auth('victim')",
-            "CREATE FUNCTION pgbouncer.get_auth(name) RETURNS text LANGUAGE sql AS $x$ SELECT 'mine' $x$",
-            "ALTER FUNCTION pgbouncer.get_auth(text) RESET ALL",
-            "GRANT USAGE ON SCHEMA pgbouncer TO mallory",
-        ]
-        for statement in refused:
-            with pytest.raises((psycopg.errors.InsufficientPrivilege, psycopg.errors.InvalidGrantOperation)):
-                run(mallory, statement)
-        # Past the schema, EXECUTE alone must stop her.
-        run(attacked, "GRANT USAGE ON SCHEMA pgbouncer TO mallory")
-        with pytest.raises(psycopg.errors.InsufficientPrivilege, match="permission denied for function get_auth"):
-            run(mallory, "SELECT * FROM pgbouncer.get_auth('victim')")
-
-
-TRAP = "BEGIN RAISE EXCEPTION 'trapped'; END"
-TRAPS = [
-    *(
-        f"CREATE FUNCTION attic.{word}_{index}({left}, {right}) RETURNS bool LANGUAGE plpgsql AS $x$ {TRAP} $x$; "
-        f"CREATE OPERATOR attic.{sign} (LEFTARG = {left}, RIGHTARG = {right}, FUNCTION = attic.{word}_{index})"
-        for word, sign in (("eq", "="), ("ne", "<>"))
-        for index, (left, right) in enumerate(
-            [(kind, kind) for kind in ("oid", "name", "text", '"char"', "regclass", "bool", "smallint", "int")]
-            + [("oid", "regclass"), ("name", "text"), ("oid", "regtype"), ("oid", "int"), ("smallint", "int")]
-        )
-    ),
-    *(
-        f"CREATE FUNCTION attic.{name} LANGUAGE plpgsql AS $x$ {TRAP} $x$"
-        for name in (
-            "current_setting(text) RETURNS text",
-            "current_database() RETURNS name",
-            "pg_is_in_recovery() RETURNS bool",
-            "pg_get_userbyid(oid) RETURNS name",
-            "unnest(oid[]) RETURNS SETOF oid",
-            "to_jsonb(text[]) RETURNS jsonb",
-            "count() RETURNS bigint",
-            "now() RETURNS timestamptz",
-        )
-    ),
-    "CREATE TABLE attic.pg_authid (trapped int)",
-    "CREATE TABLE attic.pg_proc (trapped int)",
-    "CREATE DOMAIN attic.text AS pg_catalog.text CHECK (false)",
-]
-
-
-def test_audit_and_repair_fall_into_no_trap_that_others_laid_on_the_search_path(
-    server: Server, attacked: Connection
-) -> None:
-    with server.connect("mallory", password=PASSWORD) as mallory:
-        run(mallory, *TRAPS)
-    with server.connect(options="-c search_path=attic,pg_catalog") as hurried:
-        with pytest.raises(psycopg.errors.RaiseException, match="trapped"):
-            run(hurried, "SELECT oid FROM pg_catalog.pg_authid WHERE rolname = 'pgbouncer'")
-        run(attacked, f"{ALTER} RESET search_path", "ALTER ROLE pgbouncer CREATEDB", f"DROP FUNCTION {GET_AUTH}")
-        assert len(differences(WANTED, audit(hurried))) == 2
-        repair(hurried)
-        assert differences(WANTED, audit(hurried)) == ()
-        roles, databases = (Role("mallory", PASSWORD),), (DatabaseObject("postgres2", "mallory"),)
-        observed = value(hurried, objects.audit_sql(roles, databases))
-        assert [str(d) for d in objects.differences(roles, databases, observed)] == [
-            "database postgres2: missing, should be present"
-        ]
 
 
 def test_rights_that_the_role_holds_elsewhere_are_told_and_left(installed: Connection) -> None:
