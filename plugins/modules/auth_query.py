@@ -14,8 +14,8 @@ description:
     then made in PostgreSQL alone.
   - Audits every property of role, schema and function (body, owner, settings, rights, role attributes, memberships) and
     repairs those that differ, in one transaction.
-  - The function knows users who may log in with a password, and nobody else. Unknown, expired and NOLOGIN roles get no
-    row.
+  - The function knows users who may log in with a password, and nobody else. For unknown, expired and NOLOGIN roles it
+    answers with a decoy, a verifier of a password that nobody knows, so that PgBouncer tells no client who is a user.
   - The role has no password. It logs in with a client certificate whose common name is the role's name, as
     M(pgfleet.pooler.certificate) issues it.
   - Works on the leader. On a host whose PostgreSQL is in recovery nothing is done, so it can run on every host of the
