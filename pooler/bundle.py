@@ -298,6 +298,7 @@ def _agent(pooler: Pooler, facts: Facts) -> File | None:
         listen=agent.listen,
         health_port=agent.port,
         tls=agent.tls,
+        metrics_certificate=agent.metrics_certificate,
         patroni=pooler.patroni,
         patroni_user=agent.patroni_user,
         patroni_password=agent.patroni_password,
@@ -309,6 +310,7 @@ def _agent(pooler: Pooler, facts: Facts) -> File | None:
         pause_on_loss=agent.pause_on_loss,
         # Whoever waits longer than query_wait_timeout is sent away by the engine; 0 means that nobody is.
         pause_limit=min(60.0, waiting / 2) if waiting else 60.0,
+        nofile=units.nofile(pooler),
     )
     return File(CONFIG, config.to_json().encode(), 0o600, pooler.uid, secret=agent.patroni_password is not None)
 

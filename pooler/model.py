@@ -79,6 +79,7 @@ class Agent:
     listen: tuple[str, ...] = ("*",)
     port: int = 9127
     tls: bool = True
+    metrics_certificate: bool = True
     pause_on_loss: bool = True
     replica_max_lag: int = 16 * 1024 * 1024
     replica_fallback: bool = True

@@ -18,6 +18,8 @@ from .server import Server
 NAME_BYTES = 63
 """PostgreSQL's NAMEDATALEN - 1: the longest role or database name it keeps whole."""
 
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
 PASSWORD_BYTES = 2047
 """The longest secret the engine reads from a userlist (PgBouncer 1.24.1, 1.25.2)."""
 
@@ -296,12 +298,17 @@ class _Reader:
         password = given.get("patroni_password")
         if (given.get("patroni_user") is None) != (password is None):
             self.problem("agent", "has one of patroni_user and patroni_password", "give both or none")
+        listen = tuple(str(address) for address in given.get("listen") or ["*"])
+        asks_for_certificate = given.get("metrics_certificate")
+        if asks_for_certificate is None:
+            asks_for_certificate = not all(address in _LOOPBACK for address in listen)
         return Agent(
             role=self.name("agent.role", given.get("role") or (auth.role if auth else "pgbouncer")),
             dbname=str(given.get("dbname") or (auth.dbname if auth else "postgres")),
-            listen=tuple(str(address) for address in given.get("listen") or ["*"]),
+            listen=listen,
             port=self.whole("agent.port", given.get("port"), 9127, 1, 65535),
             tls=given.get("tls") is not False,
+            metrics_certificate=bool(asks_for_certificate),
             pause_on_loss=given.get("pause_on_loss") is not False,
             replica_max_lag=self.whole("agent.replica_max_lag", given.get("replica_max_lag"), 2**24, 0, 2**62),
             replica_fallback=given.get("replica_fallback") is not False,

@@ -140,7 +140,7 @@ options:
   agent:
     description:
       - The daemon beside the instances, a container of O(image). It points databases at the leader and at replicas,
-        holds clients while there is no leader, and answers V(/live), V(/ready) and V(/status).
+        holds clients while there is no leader, and answers V(/live), V(/ready), V(/status) and V(/metrics).
       - A stock image does not have it.
     type: dict
     default: {}
@@ -171,6 +171,12 @@ options:
             are no planned switchovers.
         type: bool
         default: true
+      metrics_certificate:
+        description:
+          - Whoever asks for V(/metrics), which names databases and users, has to show a certificate of the same
+            authority. Without O(agent.tls) nobody has.
+          - By default so, unless O(agent.listen) has addresses of the loopback only.
+        type: bool
       pause_on_loss:
         description:
           - Holds clients as soon as the leader is lost, until there is a new one, at most a minute and at most half of

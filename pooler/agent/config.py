@@ -36,6 +36,9 @@ class AgentConfig:
 
     `server_leaf` and `client_leaf` are directories of certificates: the one shown to who asks the agent, and the one
     that the agent shows to PostgreSQL, Patroni and other agents.
+
+    `metrics_certificate`: who asks for metrics has to show a certificate. `nofile` is how many descriptors an instance
+    may have, 0 when that is not known.
     """
 
     port: int
@@ -57,6 +60,8 @@ class AgentConfig:
     pause_on_loss: bool = True
     pause_limit: float = 60.0
     interval: float = 0.25
+    metrics_certificate: bool = True
+    nofile: int = 0
 
     def to_json(self) -> str:
         """Stable text: the same configuration is the same file."""

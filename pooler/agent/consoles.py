@@ -64,20 +64,25 @@ class Console:
     async def facts(self) -> Facts:
         """Hosts, pauses and server connections. The hosts are the same object as long as they are the same."""
         at = time.monotonic()
-        state, databases, servers = await self.tell("SHOW STATE", "SHOW DATABASES", "SHOW SERVERS")
-        # Of a thousand databases hardly one is another than it was a second ago.
-        self._rows = {row: self._rows.get(row) or _database(databases, row) for row in databases.rows}
+        async with self._session(SECONDS) as session:
+            state, databases, servers = await session.ask("SHOW STATE", "SHOW DATABASES", "SHOW SERVERS")
+        try:
+            # Of a thousand databases hardly one is another than it was a second ago.
+            self._rows = {row: self._rows.get(row) or _database(databases, row) for row in databases.rows}
+            links = _links(servers)
+        except ValueError as error:
+            raise PoolerError(f"says what is not understood ({error})") from None
         found = self._rows.values()
         hosts = {name: (host, port) for name, host, port, _paused in found if name != CONSOLE}
         if hosts != self._hosts:
             self._hosts = hosts
         paused = frozenset(name for name, _host, _port, is_paused in found if is_paused)
-        return Facts(at, self._hosts, paused | _everything(state), _links(servers))
+        return Facts(at, self._hosts, paused | _everything(state), links)
 
-    async def tell(self, *commands: str, seconds: float = SECONDS) -> list[Table]:
+    async def tell(self, *commands: str) -> None:
         """Commands in one session, until all are answered."""
-        async with self._session(seconds) as session:
-            return await session.ask(*commands)
+        async with self._session(SECONDS) as session:
+            await session.tell(*commands)
 
     async def start_pause(self, databases: Collection[str] | None) -> None:
         """Pause these, or everything: no transaction begins from now on. Does not wait for those under way.
@@ -99,10 +104,10 @@ class Console:
         """End these pauses; those that are over already are none."""
         async with self._session(SECONDS) as session:
             state, databases = await session.ask("SHOW STATE", "SHOW DATABASES")
-            paused = {row["name"] for row in databases.dicts(("name", "paused")) if row["paused"] == "1"}
+            paused = {name for name, is_paused in databases.picked("name", "paused") if is_paused == "1"}
             commands = resumes((_everything(state) | paused) & frozenset(mine))
             if commands:
-                await session.ask(*commands)
+                await session.tell(*commands)
 
     @contextlib.asynccontextmanager
     async def _session(self, seconds: float, late: str = "") -> AsyncIterator[wire.Session]:
@@ -141,7 +146,7 @@ async def _table_of(session: wire.Session, query: str) -> Table:
 
 
 def _connected(servers: Table, databases: Collection[str] | None) -> bool:
-    return any(databases is None or row["database"] in databases for row in servers.dicts(("database",)))
+    return any(databases is None or database in databases for database, _state in servers.picked("database", "state"))
 
 
 def _pauses(databases: Collection[str] | None) -> Sequence[str]:
@@ -150,17 +155,17 @@ def _pauses(databases: Collection[str] | None) -> Sequence[str]:
 
 def _database(table: Table, row: bytes) -> tuple[str, str, int, bool]:
     """Name, host, port, and whether it is paused."""
-    (found,) = Table(table.columns, (row,)).dicts(("name", "host", "port", "paused"))
-    return found["name"], found["host"], int(found["port"]), found["paused"] == "1"
+    ((name, host, port, paused),) = Table(table.columns, (row,)).picked("name", "host", "port", "paused")
+    return name, host, int(port), paused == "1"
 
 
 def _links(servers: Table) -> frozenset[Link]:
     return frozenset(
-        Link(row["database"], row["addr"], int(row["port"]), row["close_needed"] == "1")
-        for row in servers.dicts(("database", "addr", "port", "close_needed"))
+        Link(database, address, int(port), leaving == "1")
+        for database, address, port, leaving in servers.picked("database", "addr", "port", "close_needed")
     )
 
 
 def _everything(state: Table) -> frozenset[str]:
-    paused = any(row["key"] == "paused" and row["value"] == "yes" for row in state.dicts(("key", "value")))
+    paused = ("paused", "yes") in state.picked("key", "value")
     return frozenset((ALL,)) if paused else frozenset()

@@ -97,6 +97,8 @@ class Follower:
 
     def pointed(self, server: Server) -> None:
         """By order: followed until something else is seen. That it takes no writes yet is no loss."""
+        if server != self.state.leader:
+            self._hands.counts.led("order")
         self.state = replace(self.state, leader=server, confirmed=False, lost=None)
 
     async def run(self) -> None:
@@ -236,6 +238,8 @@ class Follower:
 
     def _tell(self, before: State, after: State) -> None:
         if after.leader != before.leader:
+            if before.leader:
+                self._hands.counts.led("following")
             journal.say(f"the leader is {spelled(after.leader)}, it was {spelled(before.leader)}")
         if after.lost is not None and before.lost is None:
             why = self.probes.answer(after.leader).error or "it is in recovery"

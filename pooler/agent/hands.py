@@ -15,6 +15,7 @@ from . import journal
 from .addresses import Addresses, spelled
 from .config import AgentConfig
 from .consoles import ALL, Console, Facts
+from .counts import Counts
 from .decide import Reason
 from .hosts import Entries, HostsFile, Pointers
 from .instances import Instances
@@ -22,10 +23,16 @@ from .records import Made, Records, explained
 
 
 class Hands:
-    """`made` is the pause that the agent has made and not ended everywhere yet, also one of an agent before it."""
+    """`made` is the pause that the agent has made and not ended everywhere yet, also one of an agent before it.
+
+    `counts` is what it has done.
+    """
 
     def __init__(self, config: AgentConfig, hosts: HostsFile, records: Records, instances: Instances) -> None:
         self.made: Made | None = records.made()
+        self.counts = Counts()
+        if self.made:
+            self.counts.paused(self.made.reason)
         self._config = config
         self._hosts = hosts
         self._records = records
@@ -166,7 +173,12 @@ class Hands:
 
     async def _reload(self, consoles: Iterable[Console]) -> list[str]:
         async def reload(console: Console) -> None:
-            await console.tell("RELOAD")
+            self.counts.reloads[console.name] += 1
+            try:
+                await console.tell("RELOAD")
+            except PoolerError:
+                self.counts.failed_reloads[console.name] += 1
+                raise
             self._reloaded[console.name] = time.monotonic()
 
         return await _each(consoles, reload)
@@ -246,6 +258,7 @@ class Hands:
         except OSError as error:
             raise PoolerError(f"no pause is made: its record cannot be written ({error.strerror})") from None
         self.made = made
+        self.counts.paused(reason)
         self._ending = False
         self._to_resume.clear()
 
@@ -261,6 +274,7 @@ class Hands:
         if not self._to_resume:
             self._records.forget()
             self.made = None
+            self.counts.resumed()
             self._ending = False
         return wrong
 

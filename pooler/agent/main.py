@@ -12,6 +12,8 @@ from pathlib import Path
 
 from .. import patroni
 from ..errors import PoolerError
+from ..metrics.families import CONTENT_TYPE
+from ..metrics.scrape import Metrics
 from . import health, journal, server
 from .config import AgentConfig
 from .consoles import ALL, Facts
@@ -48,6 +50,7 @@ class _Agent:
         self._hands = Hands(config, hosts, self._records, self._instances)
         self._follower = Follower(config, hosts, self._hands, tls)
         self._control = Control(config, self._follower, self._hands, self._instances)
+        self._metrics = Metrics(config, self._hands.counts, self._picture)
 
     async def run(self) -> None:
         stop = asyncio.Event()
@@ -101,10 +104,10 @@ class _Agent:
 
     async def _answer(self, request: Request) -> Answer:
         path = request.path
-        if path in ("/live", "/ready", "/ready/replica", "/status"):
+        if path in ("/live", "/ready", "/ready/replica", "/status", "/metrics"):
             if request.method not in ("GET", "HEAD"):
                 return Answer(405, {"error": "GET"})
-            return self._health(path)
+            return self._tell_metrics(request) if path == "/metrics" else self._health(path)
         return await self._control.answer(request) or Answer(404, {"error": "no such thing"})
 
     def _health(self, path: str) -> Answer:
@@ -116,6 +119,12 @@ class _Agent:
             return Answer(200, health.status(picture))
         body = health.ready(picture, replica=path == "/ready/replica")
         return Answer(200 if body["ready"] else 503, body)
+
+    def _tell_metrics(self, request: Request) -> Answer:
+        """Names of databases and users are in there: not for everybody who can reach the port."""
+        if self._config.tls and self._config.metrics_certificate and request.who is None:
+            return Answer(403, {"error": "needs a client certificate of the same authority"})
+        return Answer(text=self._metrics.text(), content_type=CONTENT_TYPE)
 
     def _picture(self) -> Picture:
         follower, now = self._follower, time.monotonic()

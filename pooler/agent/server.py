@@ -7,7 +7,7 @@ import contextlib
 import json
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
@@ -40,8 +40,12 @@ class Request:
 
 @dataclass(frozen=True)
 class Answer:
+    """`text` is sent instead of the body, piece by piece as it comes; `content_type` says what it is."""
+
     status: int = 200
     body: Mapping[str, Any] = field(default_factory=dict)
+    text: AsyncGenerator[bytes] | None = None
+    content_type: str = "application/json"
 
 
 def context(leaf: str) -> ssl.SSLContext:
@@ -106,9 +110,15 @@ class Server:
                 answer = Answer(400, {"error": "the body is no JSON object"})
             else:
                 answer = await self._answer(Request(method, path, body, who, connection))
-            writer.write(_spelled(answer, keep=keep, body=method != "HEAD"))
             async with asyncio.timeout(REQUEST_SECONDS):
-                await writer.drain()
+                if answer.text is None:
+                    writer.write(_spelled(answer, keep=keep, body=method != "HEAD"))
+                    await writer.drain()
+                else:
+                    async with contextlib.aclosing(answer.text) as pieces:
+                        await _send(
+                            answer, pieces, writer, keep=keep, chunked=version == "HTTP/1.1", body=method != "HEAD"
+                        )
             if not keep:
                 return
 
@@ -146,15 +156,37 @@ def _object(text: bytes) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
+async def _send(
+    answer: Answer, pieces: AsyncIterator[bytes], writer: asyncio.StreamWriter, *, keep: bool, chunked: bool, body: bool
+) -> None:
+    """Not faster than it is read, so that a long text is never in memory as a whole (chunks: RFC 9112, 7.1).
+
+    Who speaks HTTP/1.0 knows by the end of the connection that it is over.
+    """
+    writer.write(_first_lines(answer, ("Transfer-Encoding: chunked",) if chunked else (), keep=keep))
+    if body:
+        async for piece in pieces:
+            writer.write(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
+            await writer.drain()
+        if chunked:
+            writer.write(b"0\r\n\r\n")
+    await writer.drain()
+
+
 def _spelled(answer: Answer, *, keep: bool, body: bool) -> bytes:
     text = json.dumps(answer.body).encode() + b"\n"
-    head = (
-        f"HTTP/1.1 {answer.status} {HTTPStatus(answer.status).phrase}\r\n"
-        "Content-Type: application/json\r\n"
-        f"Content-Length: {len(text)}\r\n"
-        f"Connection: {'keep-alive' if keep else 'close'}\r\n\r\n"
+    return _first_lines(answer, (f"Content-Length: {len(text)}",), keep=keep) + (text if body else b"")
+
+
+def _first_lines(answer: Answer, size: tuple[str, ...], *, keep: bool) -> bytes:
+    """`size` is the header that says where the body ends."""
+    lines = (
+        f"HTTP/1.1 {answer.status} {HTTPStatus(answer.status).phrase}",
+        f"Content-Type: {answer.content_type}",
+        *size,
+        f"Connection: {'keep-alive' if keep else 'close'}",
     )
-    return head.encode() + (text if body else b"")
+    return ("\r\n".join(lines) + "\r\n\r\n").encode()
 
 
 def _common_name(certificate: Mapping[str, Any]) -> str | None:

@@ -7,9 +7,10 @@ Numbers and letters are those of the PostgreSQL manual, "Message Formats".
 from __future__ import annotations
 
 import asyncio
+import operator
 import ssl
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..errors import PoolerError
@@ -17,8 +18,9 @@ from ..errors import PoolerError
 _PROTOCOL = 3 << 16
 _SSL_REQUEST = struct.pack("!II", 8, 80877103)
 _LENGTH = struct.Struct("!I")
+_SIGNED = struct.Struct("!i")
 _CHUNK = 1 << 16
-_AT_MOST = 64 << 20
+_AT_MOST = 1 << 20
 """Bytes of one message: more is no answer of a server."""
 
 
@@ -29,20 +31,22 @@ class Table:
     columns: tuple[str, ...] = ()
     rows: tuple[bytes, ...] = ()
 
-    def dicts(self, names: Iterable[str]) -> list[dict[str, str]]:
-        """Of every row these columns, as texts; NULL is an empty one. Columns that there are not are left out."""
-        wanted = [(self.columns.index(name), name) for name in names if name in self.columns]
-        last = max((index for index, _name in wanted), default=-1)
-        found = []
-        for row in self.rows:
-            values = _values(row, last)
-            found.append({name: values[index] for index, name in wanted})
-        return found
+    def picked(self, *names: str) -> list[tuple[str, ...]]:
+        """Of every row these columns, two or more, in this order. Raises PoolerError when there is no such column."""
+        if missing := [name for name in names if name not in self.columns]:
+            raise PoolerError(f"the answer has no column {', '.join(missing)}")
+        indexes = [self.columns.index(name) for name in names]
+        pick, last = operator.itemgetter(*indexes), max(indexes)
+        return [pick(_values(row, last)) for row in self.rows]
+
+    def pairs(self, key: str, value: str) -> dict[str, str]:
+        """One column by another. Raises PoolerError when there is no such column."""
+        return {row[0]: row[1] for row in self.picked(key, value)}
 
     def first(self) -> tuple[str, ...]:
-        """The first row. Raises PoolerError when there is none."""
-        if not self.rows:
-            raise PoolerError("the answer has no row")
+        """The first row. Raises PoolerError when there is none, or nothing in it."""
+        if not self.rows or not self.columns:
+            raise PoolerError("the answer has no row and column")
         return tuple(_values(self.rows[0], len(self.columns) - 1))
 
 
@@ -60,17 +64,21 @@ class Session:
         self._at = 0
 
     async def ask(self, *queries: str) -> list[Table]:
-        """Send queries at once and hear their answers. Raises after the answers of all when one of them is an error."""
-        self.send(*queries)
-        answers, refusals = [], []
-        for _query in queries:
-            table, refusal = await self.answer()
-            answers.append(table)
-            if refusal:
-                refusals.append(refusal)
-        if refusals:
-            raise PoolerError("; ".join(refusals))
-        return answers
+        """One query after the other. Raises after the answers of all when one of them is an error.
+
+        A console that is sent a query before it has got rid of a long answer mixes it with the next one (seen on
+        1.24.1 with a thousand databases): it sends both at once, piece by piece, as there is room.
+        """
+        answers = []
+        for query in queries:
+            self.send(query)
+            answers.append(await self.answer())
+        return _unless_refused(answers)
+
+    async def tell(self, *commands: str) -> None:
+        """The same with all of them sent at once: for commands, whose answers are short."""
+        self.send(*commands)
+        _unless_refused([await self.answer() for _command in commands])
 
     def send(self, *queries: str) -> None:
         """Without waiting for anything."""
@@ -189,8 +197,15 @@ async def _logged_in(
             return session
         if kind == b"E":
             raise PoolerError(_error(body)[0])
-        if kind == b"R" and _LENGTH.unpack_from(body)[0] != 0:
+        if kind == b"R" and body != _LENGTH.pack(0):
             raise PoolerError(f"{parameters['user']} is asked for a password, and has none")
+
+
+def _unless_refused(answers: list[tuple[Table, str]]) -> list[Table]:
+    refusals = [refusal for _table, refusal in answers if refusal]
+    if refusals:
+        raise PoolerError("; ".join(refusals))
+    return [table for table, _refusal in answers]
 
 
 def _message(kind: bytes, body: bytes) -> bytes:
@@ -200,25 +215,32 @@ def _message(kind: bytes, body: bytes) -> bytes:
 def _columns(body: bytes) -> tuple[str, ...]:
     names = []
     at = 2
-    while at < len(body):
-        end = body.index(b"\0", at)
-        names.append(body[at:end].decode())
-        at = end + 1 + 18
+    try:
+        while at < len(body):
+            end = body.index(b"\0", at)
+            names.append(body[at:end].decode())
+            at = end + 1 + 18
+    except ValueError:
+        raise PoolerError("the answer's columns are garbled") from None
     return tuple(names)
 
 
 def _values(row: bytes, last: int) -> list[str]:
     """The columns of a row up to and with the last one that is wanted."""
     values = []
+    # Nearly all are ASCII: a piece of a text that is there costs less than a decoding.
+    text = row.decode("latin-1")
     at = 2
-    for _column in range(last + 1):
-        size = int.from_bytes(row[at : at + 4], "big", signed=True)
-        at += 4
-        if size < 0:
-            values.append("")
-        else:
-            values.append(row[at : at + size].decode("utf-8", "replace"))
-            at += size
+    try:
+        for _column in range(last + 1):
+            (size,) = _SIGNED.unpack_from(row, at)
+            at += 4
+            end = at + max(size, 0)
+            value = text[at:end]
+            values.append(value if value.isascii() else row[at:end].decode("utf-8", "replace"))
+            at = end
+    except struct.error:
+        raise PoolerError("the answer's rows are garbled") from None
     return values
 
 

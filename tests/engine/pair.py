@@ -342,10 +342,14 @@ class Pair:
         where = {"host": ADDRESSES[0], "port": "5432"}
         self.write_hosts({name: where | entry for name, entry in entries.items()})
         for console in consoles:
-            (self.place / f"run/pgbouncer/{console}").mkdir(exist_ok=True)
-            os.chown(self.place / f"run/pgbouncer/{console}", UID, UID)
-            trial.put(self.place / f"etc/{console}.ini", _INI.format(port=PORT, console=console))
-            self.start_instance(console)
+            self.add_instance(console)
+
+    def add_instance(self, console: int) -> None:
+        """One more, with the databases of the others."""
+        (self.place / f"run/pgbouncer/{console}").mkdir(exist_ok=True)
+        os.chown(self.place / f"run/pgbouncer/{console}", UID, UID)
+        trial.put(self.place / f"etc/{console}.ini", _INI.format(port=PORT, console=console))
+        self.start_instance(console)
 
     def start_instance(self, console: int) -> None:
         (self.place / f"run/pgbouncer/{console}/.s.PGSQL.{PORT}").unlink(missing_ok=True)

@@ -159,3 +159,22 @@ def test_the_engine_knows_the_agents_role_by_a_verifier_of_no_password_and_keeps
 def test_what_is_written_for_the_agent_is_read_by_it() -> None:
     given = config(bundle.build(pooler(listen=["10.0.0.9"], agent={"listen": ["10.0.0.9"], "port": 9200}), FACTS))
     assert (given.port, given.health_port, given.listen, given.consoles) == (6432, 9200, ("10.0.0.9",), (50001, 50002))
+
+
+@pytest.mark.parametrize(
+    ("given", "asked"),
+    [
+        ({}, True),
+        ({"listen": ["127.0.0.1", "::1"]}, False),
+        ({"listen": ["127.0.0.1", "10.0.0.5"]}, True),
+        ({"metrics_certificate": False}, False),
+        ({"listen": ["127.0.0.1"], "metrics_certificate": True}, True),
+    ],
+)
+def test_metrics_are_for_those_with_a_certificate_off_the_loopback(given: dict[str, Any], asked: bool) -> None:
+    assert config(bundle.build(pooler(agent=given), FACTS)).metrics_certificate is asked
+
+
+def test_the_agent_knows_how_many_descriptors_an_instance_may_have() -> None:
+    assert config(bundle.build(pooler(nofile=5000), FACTS)).nofile == 5000
+    assert config(bundle.build(pooler(settings={"max_client_conn": 100}), FACTS)).nofile == 1224

@@ -67,11 +67,15 @@ def talk(path: Path, answer: bytes, do: Callable[[Session], Awaitable[object]], 
 def test_rows_are_read_by_the_names_of_their_columns(tmp_path: Path) -> None:
     answer = columns("name", "host", "paused") + row("app", None, "1") + row("b", "é", "0") + DONE + READY
 
-    async def ask(session: Session) -> list[dict[str, str]]:
+    async def ask(session: Session) -> Table:
         (table,) = await session.ask("SHOW DATABASES")
-        return table.dicts(("paused", "host", "no such column"))
+        return table
 
-    assert talk(tmp_path / "s", answer, ask) == [{"paused": "1", "host": ""}, {"paused": "0", "host": "é"}]
+    table = talk(tmp_path / "s", answer, ask)
+    assert isinstance(table, Table)
+    assert table.picked("paused", "host") == [("1", ""), ("0", "é")]
+    with pytest.raises(PoolerError, match="no column no such"):
+        table.picked("paused", "no such")
 
 
 def test_several_questions_are_answered_in_their_order(tmp_path: Path) -> None:
@@ -81,6 +85,29 @@ def test_several_questions_are_answered_in_their_order(tmp_path: Path) -> None:
         return [table.first() for table in await session.ask("SHOW A", "SHOW B")]
 
     assert talk(tmp_path / "s", answer, ask) == [("1",), ("2",)]
+
+
+def test_a_question_waits_for_the_answer_to_the_one_before(tmp_path: Path) -> None:
+    """A console that has not got rid of a long answer mixes the next one into it."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        (size,) = struct.unpack("!I", await reader.readexactly(4))
+        await reader.readexactly(size - 4)
+        writer.write(message(b"R", struct.pack("!I", 0)) + READY)
+        for _question in range(2):
+            heard = await reader.read(1000)
+            writer.write(columns("asked") + row(str(heard.count(b"SHOW"))) + DONE + READY)
+        writer.close()
+
+    async def main() -> list[tuple[str, ...]]:
+        async with await asyncio.start_unix_server(serve, tmp_path / "s"), asyncio.timeout(10):
+            session = await wire.over_socket(str(tmp_path / "s"), "me", "db")
+            try:
+                return [table.first() for table in await session.ask("SHOW A", "SHOW B")]
+            finally:
+                session.close()
+
+    assert asyncio.run(main()) == [("1",), ("1",)]
 
 
 @pytest.mark.parametrize("severity", ["ERROR", "FATAL"])
@@ -118,7 +145,7 @@ def test_nobody_listening_is_told(tmp_path: Path) -> None:
 @given(st.lists(st.one_of(st.none(), st.text(max_size=5)), min_size=1, max_size=5), st.data())
 def test_any_row_is_taken_apart_as_it_was_put_together(values: list[str | None], data: st.DataObject) -> None:
     names = tuple(f"c{number}" for number in range(len(values)))
-    wanted = data.draw(st.lists(st.sampled_from(names), unique=True))
+    wanted = data.draw(st.lists(st.sampled_from(names), min_size=2))
     table = Table(names, (row(*values)[5:],))
     texts = dict(zip(names, ("" if value is None else value for value in values), strict=True))
-    assert table.dicts(wanted) == [{name: texts[name] for name in wanted}]
+    assert table.picked(*wanted) == [tuple(texts[name] for name in wanted)]

@@ -1,0 +1,1 @@
+"""What Prometheus is told: everything of the instances of a host and of the agent, asked when it asks."""

@@ -1,0 +1,54 @@
+"""What an instance's console answers to the questions of a scrape, and what it does not."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ..agent import wire
+from ..agent.consoles import CONSOLE, Console
+from ..agent.wire import Table
+from ..errors import PoolerError
+
+QUESTIONS = ("VERSION", "LISTS", "CONFIG", "CLIENTS", "SERVERS", "DATABASES", "STATS_TOTALS", "POOLS")
+
+SECONDS = 2.0
+"""For one instance; all are asked at once. Prometheus by its own default waits for ten."""
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Tables by question, and why there is none to the others; `CONSOLE` among those when nobody is there to ask."""
+
+    tables: Mapping[str, Table] = field(default_factory=dict)
+    missing: Mapping[str, str] = field(default_factory=dict)
+
+
+async def ask(console: Console, seconds: float = SECONDS) -> Answers:
+    """In one session of a moment: while it lasts it is a client, for which a drain would wait."""
+    tables: dict[str, Table] = {}
+    missing: dict[str, str] = {}
+    try:
+        async with asyncio.timeout(seconds):
+            session = await wire.over_socket(console.socket, CONSOLE, CONSOLE)
+            try:
+                for question in QUESTIONS:
+                    session.send(f"SHOW {question}")
+                    table, refusal = await session.answer()
+                    if refusal:
+                        missing[question] = refusal
+                    else:
+                        tables[question] = table
+            finally:
+                session.close()
+    except TimeoutError:
+        return _cut_off(tables, missing, f"no answer within {seconds:g} s")
+    except PoolerError as error:
+        return _cut_off(tables, missing, str(error))
+    return Answers(tables, missing)
+
+
+def _cut_off(tables: Mapping[str, Table], missing: Mapping[str, str], why: str) -> Answers:
+    left = [question for question in QUESTIONS if question not in tables and question not in missing]
+    return Answers(tables, {**missing, **dict.fromkeys(left if tables or missing else ("CONSOLE",), why)})
