@@ -179,6 +179,11 @@ def _size_options(command: argparse.ArgumentParser) -> None:
     server.add_argument(
         "--reserved", type=int, default=10, metavar="N", help="for superusers and others (default %(default)s)"
     )
+    load = command.add_argument_group("load, for how long clients will wait")
+    load.add_argument("--held", type=float, metavar="MS", help="that a transaction takes by itself, in the mean")
+    load.add_argument(
+        "--between", type=float, metavar="MS", help="of a client's pause after a transaction, in the mean"
+    )
     command.add_argument("--profile", choices=["throughput", "latency", "memory"], default="throughput")
     command.add_argument("--json", action="store_true")
 
@@ -263,12 +268,22 @@ def _adopt(parsed: argparse.Namespace) -> int:
 def _size(parsed: argparse.Namespace) -> int:
     from . import sizing
 
-    given = {name: value for name, value in vars(parsed).items() if name not in ("run", "json")}
-    found = sizing.sizes(sizing.question(given))
+    if (parsed.held is None) != (parsed.between is None):
+        raise PoolerError("give both --held and --between, or none of them")
+    asked = sizing.question(
+        {name: value for name, value in vars(parsed).items() if name not in ("run", "json", "held", "between")}
+    )
+    found = sizing.sizes(asked)
+    waits = None
+    if parsed.held is not None:
+        if parsed.held <= 0 or parsed.between < 0:
+            raise PoolerError("--held is to be more than 0 milliseconds, and --between not less")
+        waits = sizing.expected(asked, found, parsed.held / 1000, parsed.between / 1000)
     if parsed.json:
-        print(json.dumps({"settings": found.settings, "lines": [vars(line) for line in found.lines]}))
+        said: dict[str, Any] = {"settings": found.settings, "lines": [vars(line) for line in found.lines]}
+        print(json.dumps(said | ({"waiting": vars(waits)} if waits else {})))
     else:
-        print(sizing.table(found))
+        print(sizing.table(found, waits))
     return 0
 
 

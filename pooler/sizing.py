@@ -13,6 +13,7 @@ from math import ceil
 from .capacity import AGENT_DIRECT, memory, nofile
 from .errors import InvalidError, Problem, nearest
 from .model import AGENT_POOL, AUTH_POOL
+from .waiting import Waiting, predicted
 
 MORE_CLIENTS = 1.2
 """Room for clients that connect anew before their old connections are known to be gone."""
@@ -173,10 +174,21 @@ def sizes(asked: Question) -> Sizes:
     return Sizes(found, servers, nofile(clients), memory(clients), lines)
 
 
-def table(found: Sizes) -> str:
-    """The arithmetic, and the settings of an inventory below it."""
+def expected(asked: Question, found: Sizes, held: float, between: float) -> Waiting:
+    """How long clients will wait in one of the pools, when they are spread evenly; times in seconds."""
+    clients = ceil(asked.demand.clients / (asked.demand.pairs * asked.fleet.processes))
+    return predicted(clients, found.settings["default_pool_size"], held, between)
+
+
+def table(found: Sizes, waits: Waiting | None = None) -> str:
+    """The arithmetic, what is expected of it, and the settings of an inventory."""
     widths = (max(len(line.what) for line in found.lines), max(len(str(line.figure)) for line in found.lines))
     rows = [f"{line.what:{widths[0]}}  {line.figure:{widths[1]}}  {line.how}" for line in found.lines]
+    if waits:
+        rows.append(
+            f"\nA transaction waits {waits.seconds * 1000:.1f} ms for a server connection. A pool does "
+            f"{waits.per_second:.0f} a second, and its connections work {waits.busy * 100:.0f} % of the time."
+        )
     return "\n".join([*rows, "", "pgbouncer_settings:", *(f"  {name}: {n}" for name, n in found.settings.items())])
 
 

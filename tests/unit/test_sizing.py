@@ -203,3 +203,15 @@ def test_size_prints_the_table_and_the_settings(capsys: pytest.CaptureFixture[st
 def test_size_says_what_is_wrong(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["size", "--clients", "9", "--max-connections", "12", "--cores", "1"]) == 1
     assert "room for 0 connections" in capsys.readouterr().err
+
+
+def test_size_tells_how_long_clients_will_wait(capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["size", "--clients=80", "--instances=1", "--max-connections=100", "--cores=2"]
+
+    assert cli.main([*command, "--held=20", "--between=0"]) == 0
+    # 8 connections do 400 transactions of 20 ms a second, and 80 clients without a pause are served in turn.
+    assert "\nA transaction waits 180.0 ms for a server connection. A pool does 400 a second" in capsys.readouterr().out
+    assert cli.main([*command, "--held=20", "--between=0", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["waiting"]["seconds"] == pytest.approx(0.18)
+    assert cli.main([*command, "--held=20"]) == 1
+    assert cli.main([*command, "--held=0", "--between=0"]) == 1
