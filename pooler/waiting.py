@@ -23,16 +23,16 @@ class Waiting:
 def predicted(clients: int, servers: int, held: float, between: float) -> Waiting:
     """`held` is the mean time in seconds of a transaction, `between` that of a client's pause after it."""
     if between <= 0:
-        working = min(clients, servers)
-        return Waiting(max(0.0, held * clients / working - held), working / held, working / servers)
+        all_at_work = min(clients, servers)
+        return Waiting(held * clients / all_at_work - held, all_at_work / held, all_at_work / servers)
     # How probable it is that so many clients are in a transaction or wait for one.
     weights = [0.0]
     for present in range(1, clients + 1):
-        comes, goes = (clients - present + 1) / between, min(present, servers) / held
-        weights.append(weights[-1] + log(comes) - log(goes))
+        comes, goes = log(clients - present + 1) - log(between), log(min(present, servers)) - log(held)
+        weights.append(weights[-1] + comes - goes)
     most = max(weights)
     chances = [exp(weight - most) for weight in weights]
-    whole = sum(chances)
+    whole: float = sum(chances)
     working = sum(chance * min(present, servers) for present, chance in enumerate(chances)) / whole
     queue = sum(chance * max(0, present - servers) for present, chance in enumerate(chances)) / whole
     per_second = working / held
