@@ -76,7 +76,10 @@ def sized(max_connections: int) -> Iterator[Sized]:
     """Without an instance yet."""
     with tempfile.TemporaryDirectory(prefix="pgfleet-") as name:
         place = Path(name)
-        with trial.postgresql(place, max_connections) as owner, miniature(place) as host:
+        with (
+            trial.postgresql(place, options=("-h", "", "-c", f"max_connections={max_connections}")) as owner,
+            miniature(place) as host,
+        ):
             host.write(certified())
             owner.execute("CREATE DATABASE app")
             yield Sized(owner, host, place, {})
