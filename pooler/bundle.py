@@ -96,7 +96,7 @@ class Bundle:
 
 def build(pooler: Pooler, facts: Facts) -> Bundle:
     """Render everything. Raises InvalidError for what one of the engine's grammars cannot say."""
-    listed = _known_to_the_agent(pooler, facts) | verifiers(pooler.users, facts.verifiers)
+    listed = _own_lines(pooler, facts) | verifiers(pooler.users, facts.verifiers)
     gone = _gone(pooler, facts, listed)
     made = _build(pooler, facts, tombstones.render(listed, gone))
     if made.release == facts.release:
@@ -178,7 +178,10 @@ def verifiers(users: Iterable[User], in_use: Mapping[str, str]) -> dict[str, str
     """The userlist's entries: given verifiers as they are, those in use as long as they verify, new ones otherwise."""
     found = {}
     for user in users:
-        if user.verifier is not None:
+        if user.certificate:
+            # The engine asks whether it knows the user also when a rule asks for a certificate (PgBouncer 1.24.1).
+            found[user.name] = ""
+        elif user.verifier is not None:
             found[user.name] = user.verifier
         elif user.password is not None:
             kept = in_use.get(user.name, "")
@@ -187,15 +190,17 @@ def verifiers(users: Iterable[User], in_use: Mapping[str, str]) -> dict[str, str
     return found
 
 
-def _known_to_the_agent(pooler: Pooler, facts: Facts) -> dict[str, str]:
-    """A line of the agent's role, with a verifier of a password that nobody knows.
+def _own_lines(pooler: Pooler, facts: Facts) -> dict[str, str]:
+    """Our own roles. One that logs in to PostgreSQL with a password needs it here as it is.
 
-    The engine lets a user in by a rule only when it knows the user (PgBouncer 1.24.1).
+    Without one, the agent's role has a verifier of a password that nobody knows: the engine lets a user in by a rule
+    only when it knows the user (PgBouncer 1.24.1).
     """
-    if pooler.agent is None:
-        return {}
+    lines = pooler.passwords
+    if pooler.agent is None or pooler.agent.role in lines:
+        return lines
     kept = facts.verifiers.get(pooler.agent.role, "")
-    return {pooler.agent.role: kept if scram.is_verifier(kept) else scram.verifier(secrets.token_urlsafe(32))}
+    return lines | {pooler.agent.role: kept if scram.is_verifier(kept) else scram.verifier(secrets.token_urlsafe(32))}
 
 
 def _gone(pooler: Pooler, facts: Facts, listed: Mapping[str, str]) -> dict[str, Tombstone]:
@@ -263,7 +268,10 @@ def _hosts(pooler: Pooler, facts: Facts) -> str:
 
 
 def _rules(pooler: Pooler) -> tuple[hba.Rule, ...]:
-    """Our own entries of [databases] are closed to clients first. The agent's socket is its uid's alone."""
+    """Our own entries of [databases] are closed to clients first. The agent's socket is its uid's alone.
+
+    Nobody logs in as a role of ours whose password the userlist has.
+    """
     asked = (AGENT_DATABASE, AGENT_REPLICA)
     own = [hba.Rule("host", (AUTH_DATABASE, *asked), ("all",), "all", "reject")]
     if pooler.agent:
@@ -271,6 +279,11 @@ def _rules(pooler: Pooler) -> tuple[hba.Rule, ...]:
             hba.Rule("local", asked, (pooler.agent.role,), None, "trust"),
             hba.Rule("local", asked, ("all",), None, "reject"),
         ]
+    if pooler.passwords:
+        roles = tuple(sorted(pooler.passwords))
+        own += [hba.Rule("host", ("all",), roles, "all", "reject"), hba.Rule("local", ("all",), roles, None, "reject")]
+    if certified := tuple(sorted(user.name for user in pooler.users if user.certificate)):
+        own.append(hba.Rule("hostssl", ("pgbouncer",), certified, "all", "cert"))
     given = pooler.rules or DEFAULT_RULES
     return (*own, *(_without_strangers(given) if pooler.auth_query else given))
 
@@ -295,6 +308,7 @@ def _agent(pooler: Pooler, facts: Facts) -> File | None:
         client_leaf=facts.client_leaf,
         role=agent.role,
         dbname=agent.dbname,
+        password=agent.password,
         listen=agent.listen,
         health_port=agent.port,
         tls=agent.tls,
@@ -312,7 +326,9 @@ def _agent(pooler: Pooler, facts: Facts) -> File | None:
         pause_limit=min(60.0, waiting / 2) if waiting else 60.0,
         nofile=units.nofile(pooler),
     )
-    return File(CONFIG, config.to_json().encode(), 0o600, pooler.uid, secret=agent.patroni_password is not None)
+    return File(
+        CONFIG, config.to_json().encode(), 0o600, pooler.uid, secret=bool(agent.password or agent.patroni_password)
+    )
 
 
 def _instance(pooler: Pooler, facts: Facts, directory: str, index: int) -> ini.Ini:

@@ -48,34 +48,46 @@ class Database:
 
 @dataclass(frozen=True)
 class User:
-    """A user with settings of their own, or a line in the userlist, or a seat at the console."""
+    """A user with settings of their own, or a line in the userlist, or a seat at the console.
+
+    `certificate`: the seat is taken with a client certificate of this name, and there is no password.
+    """
 
     name: str
     password: str | None = field(default=None, repr=False)
     verifier: str | None = field(default=None, repr=False)
+    certificate: bool = False
     console: Literal["admin", "stats"] | None = None
     settings: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def listed(self) -> bool:
-        return self.password is not None or self.verifier is not None
+        return self.password is not None or self.verifier is not None or self.certificate
 
 
 @dataclass(frozen=True)
 class AuthQuery:
-    """How the engine asks PostgreSQL for the verifiers of users that are not in the userlist."""
+    """How the engine asks PostgreSQL for the verifiers of users that are not in the userlist.
+
+    Without a `password` the role logs in with a certificate.
+    """
 
     role: str
     query: str
     dbname: str
+    password: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
 class Agent:
-    """The daemon beside the instances. It logs in to PostgreSQL as `role`; `replica_max_lag` is in bytes."""
+    """The daemon beside the instances. It logs in to PostgreSQL as `role`; `replica_max_lag` is in bytes.
+
+    Without a `password` the role logs in with a certificate.
+    """
 
     role: str = "pgbouncer"
     dbname: str = "postgres"
+    password: str | None = field(default=None, repr=False)
     listen: tuple[str, ...] = ("*",)
     port: int = 9127
     tls: bool = True
@@ -126,6 +138,12 @@ class Pooler:
     drain_timeout: int = 30
     transaction_timeout: int = 30
     allow_disruption: bool = False
+
+    @property
+    def passwords(self) -> dict[str, str]:
+        """Of our own roles that log in to PostgreSQL with one, by name."""
+        roles = [(each.role, each.password) for each in (self.auth_query, self.agent) if each is not None]
+        return {role: password for role, password in roles if password is not None}
 
     @property
     def consoles(self) -> tuple[int, ...]:

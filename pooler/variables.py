@@ -23,6 +23,9 @@ _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 PASSWORD_BYTES = 2047
 """The longest secret the engine reads from a userlist (PgBouncer 1.24.1, 1.25.2)."""
 
+STATS_BY_PASSWORD: Version = (1, 26, 1)
+"""Before this engine, who knows the password of one user of the userlist can log in as any other (CVE-2026-107350)."""
+
 OWNED = {
     "auth_dbname": "auth_query",
     "auth_file": "users",
@@ -187,7 +190,7 @@ class _Reader:
 
     def users(self, version: Version) -> tuple[User, ...]:
         users: list[User] = []
-        own = ("name", "password", "verifier", "console")
+        own = ("name", "password", "verifier", "certificate", "console")
         for place, entry in self.entries("users"):
             name = self.name(f"{place}.name", entry.get("name"))
             if name in {user.name for user in users}:
@@ -198,8 +201,27 @@ class _Reader:
                 self.problem(f"{place}.console", f"{console!r} is not allowed", "admin or stats")
                 console = None
             password, verifier = self.secret(place, entry)
-            users.append(User(name, password, verifier, console, self.settings(place, "users", given, version, own)))
+            certificate = bool(entry.get("certificate"))
+            texts = self.settings(place, "users", given, version, own)
+            users.append(User(name, password, verifier, certificate, console, texts))
+            self.seat(place, users[-1], version)
         return tuple(users)
+
+    def seat(self, place: str, user: User, version: Version) -> None:
+        """How one may come to the console."""
+        by_password = user.password is not None or user.verifier is not None
+        if user.certificate and by_password:
+            self.problem(place, "has both a certificate and a password or verifier", "give one of them")
+        if user.certificate and user.console is None:
+            self.problem(place, "has a certificate, and no seat at the console", "console: admin or stats")
+        if user.console == "stats" and by_password and version < STATS_BY_PASSWORD:
+            self.problem(
+                f"{place}.console",
+                "is stats, by a password: with any password of the userlist one can log in as each of its users "
+                f"before PgBouncer {settings.spelled(STATS_BY_PASSWORD)} (CVE-2026-107350), and those of statistics "
+                "get around most",
+                "certificate: true, or let it ask through the unix socket; or tell the engine_version that runs",
+            )
 
     def secret(self, place: str, entry: Mapping[str, Any]) -> tuple[str | None, str | None]:
         """Password and verifier of a user; what is wrong with them is said without showing them."""
@@ -207,16 +229,29 @@ class _Reader:
         if password is not None and verifier is not None:
             self.problem(place, "has both a password and a verifier", "give one of them")
         if password is not None:
-            password = str(password)
-            if not password or "\0" in password or "\n" in password or "\r" in password:
-                self.problem(f"{place}.password", "is empty or has a NUL or a line end")
-            elif len(password.encode()) > PASSWORD_BYTES:
-                self.problem(f"{place}.password", f"is longer than {PASSWORD_BYTES} bytes")
+            password = self.password(f"{place}.password", password)
         if verifier is not None:
             verifier = str(verifier)
             if not scram.is_verifier(verifier):
                 self.problem(f"{place}.verifier", "is not a SCRAM-SHA-256 verifier", "`pooler scram` makes one")
         return password, verifier
+
+    def password(self, place: str, value: object) -> str:
+        password = str(value)
+        if not password or "\0" in password or "\n" in password or "\r" in password:
+            self.problem(place, "is empty or has a NUL or a line end")
+        elif len(password.encode()) > PASSWORD_BYTES:
+            self.problem(place, f"is longer than {PASSWORD_BYTES} bytes")
+        return password
+
+    def own_password(self, place: str, value: object) -> str | None:
+        """Of a role of ours, in plaintext: the engine cannot log in to PostgreSQL with a verifier alone."""
+        if value is None:
+            return None
+        password = self.password(place, value)
+        if scram.is_verifier(password):
+            self.problem(place, "is a verifier, with which nobody can log in", "give the password itself")
+        return password
 
     def entries(self, name: str) -> Iterable[tuple[str, Mapping[str, Any]]]:
         listed = self.variables.get(name) or []
@@ -287,7 +322,8 @@ class _Reader:
             self.problems.extend(Problem(f"auth_query.{p.place}", p.what, p.remedy) for p in error.problems)
             return None
         query = str(given.get("query") or auth_query.query(wanted))
-        return AuthQuery(wanted.role, query, str(given.get("dbname") or "postgres"))
+        password = self.own_password("auth_query.password", given.get("password"))
+        return AuthQuery(wanted.role, query, str(given.get("dbname") or "postgres"), password)
 
     def agent(self, auth: AuthQuery | None, server: Server | None) -> Agent | None:
         """There is one unless it is switched off; without a server to ask about there is nothing for it to do."""
@@ -302,8 +338,15 @@ class _Reader:
         asks_for_certificate = given.get("metrics_certificate")
         if asks_for_certificate is None:
             asks_for_certificate = not all(address in _LOOPBACK for address in listen)
+        role = self.name("agent.role", given.get("role") or (auth.role if auth else "pgbouncer"))
+        own = self.own_password("agent.password", given.get("password"))
+        if auth and role == auth.role:
+            if own not in (None, auth.password):
+                self.problem("agent.password", f"is another than that of auth_query, and the role {role!r} is the same")
+            own = auth.password
         return Agent(
-            role=self.name("agent.role", given.get("role") or (auth.role if auth else "pgbouncer")),
+            role=role,
+            password=own,
             dbname=str(given.get("dbname") or (auth.dbname if auth else "postgres")),
             listen=listen,
             port=self.whole("agent.port", given.get("port"), 9127, 1, 65535),

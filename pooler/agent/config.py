@@ -47,6 +47,7 @@ class AgentConfig:
     client_leaf: str
     role: str
     dbname: str
+    password: str | None = field(default=None, repr=False)
     listen: tuple[str, ...] = ("*",)
     health_port: int = 9127
     tls: bool = True

@@ -61,6 +61,7 @@ class Probe:
             "application_name": NAME,
             "options": f"-c statement_timeout={int(_TIMEOUT * config.interval * 1000)}",
         }
+        self._password = config.password
         self._tls = tls
         self._pace = pace
         self._session: wire.Session | None = None
@@ -81,7 +82,9 @@ class Probe:
         try:
             async with asyncio.timeout(_TIMEOUT * self._interval):
                 if self._session is None:
-                    self._session = await wire.over_tls(self.server.host, self.server.port, self._tls, self._parameters)
+                    self._session = await wire.over_tls(
+                        self.server.host, self.server.port, self._tls, self._parameters, self._password
+                    )
                 (table,) = await self._session.ask(QUESTION)
             (timeline,) = table.first()
             word = Word(writable=bool(timeline), timeline=int(timeline or "0", 16))

@@ -1,4 +1,4 @@
-"""PostgreSQL's protocol 3.0 on asyncio, as much of it as an agent needs: a login without a password, simple queries.
+"""PostgreSQL's protocol 3.0 on asyncio, as much of it as an agent needs: a login, simple queries.
 
 Consoles and pools are asked several times a second over connections of a moment, for which a driver is too heavy.
 Numbers and letters are those of the PostgreSQL manual, "Message Formats".
@@ -7,6 +7,7 @@ Numbers and letters are those of the PostgreSQL manual, "Message Formats".
 from __future__ import annotations
 
 import asyncio
+import hmac
 import operator
 import ssl
 import struct
@@ -14,11 +15,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..errors import PoolerError
+from .scram_login import MECHANISM, Login
 
 _PROTOCOL = 3 << 16
 _SSL_REQUEST = struct.pack("!II", 8, 80877103)
 _LENGTH = struct.Struct("!I")
 _SIGNED = struct.Struct("!i")
+_AUTHENTICATED, _SASL, _SASL_CONTINUE, _SASL_FINAL = 0, 10, 11, 12
 _CHUNK = 1 << 16
 _AT_MOST = 1 << 20
 """Bytes of one message: more is no answer of a server."""
@@ -161,15 +164,17 @@ async def over_socket(path: str, user: str, database: str) -> Session:
         raise
 
 
-async def over_tls(host: str, port: int, tls: ssl.SSLContext, parameters: Mapping[str, str]) -> Session:
-    """Log in over TCP and TLS: the server shows a certificate for `host`, and takes ours for a login."""
+async def over_tls(
+    host: str, port: int, tls: ssl.SSLContext, parameters: Mapping[str, str], password: str | None = None
+) -> Session:
+    """Log in over TCP and TLS: the server shows a certificate for `host`, and takes ours, or a password by SCRAM."""
     try:
         reader, writer = await asyncio.open_connection(host, port)
     except OSError as error:
         raise PoolerError(_words(error)) from None
     try:
         await _upgraded(reader, writer, tls, host)
-        return await _logged_in(reader, writer, parameters)
+        return await _logged_in(reader, writer, parameters, password)
     except BaseException as error:
         writer.close()
         if isinstance(error, (OSError, EOFError, ssl.CertificateError)):
@@ -185,7 +190,10 @@ async def _upgraded(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, 
 
 
 async def _logged_in(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, parameters: Mapping[str, str]
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    parameters: Mapping[str, str],
+    password: str | None = None,
 ) -> Session:
     session = Session(reader, writer)
     pairs = "".join(f"{name}\0{value}\0" for name, value in parameters.items()) + "\0"
@@ -197,8 +205,32 @@ async def _logged_in(
             return session
         if kind == b"E":
             raise PoolerError(_error(body)[0])
-        if kind == b"R" and body != _LENGTH.pack(0):
-            raise PoolerError(f"{parameters['user']} is asked for a password, and has none")
+        if kind == b"R" and (asked := _LENGTH.unpack_from(body)[0]) != _AUTHENTICATED:
+            if password is None:
+                raise PoolerError(f"{parameters['user']} is asked for a password, and has none")
+            if asked != _SASL or MECHANISM.encode() not in body[4:].split(b"\0"):
+                raise PoolerError(f"{parameters['user']} is asked for a password otherwise than by {MECHANISM}")
+            await _prove(session, writer, password)
+
+
+async def _prove(session: Session, writer: asyncio.StreamWriter, password: str) -> None:
+    """SCRAM: each side proves to the other that it knows the password, or what was made of it."""
+    login = Login(password)
+    first = login.first.encode()
+    writer.write(_message(b"p", MECHANISM.encode() + b"\0" + _LENGTH.pack(len(first)) + first))
+    answer = login.answer((await _challenge(session, _SASL_CONTINUE)).decode("utf-8", "replace"))
+    writer.write(_message(b"p", answer.message.encode()))
+    if not hmac.compare_digest(await _challenge(session, _SASL_FINAL), answer.expected.encode()):
+        raise PoolerError("the server does not know the password that it asks for")
+
+
+async def _challenge(session: Session, expected: int) -> bytes:
+    kind, body = await session._next()
+    if kind == b"E":
+        raise PoolerError(_error(body)[0])
+    if kind != b"R" or len(body) < 4 or _LENGTH.unpack_from(body)[0] != expected:
+        raise PoolerError("the server breaks off the login by SCRAM without a word")
+    return body[4:]
 
 
 def _unless_refused(answers: list[tuple[Table, str]]) -> list[Table]:

@@ -6,12 +6,16 @@ import asyncio
 import os
 import ssl
 import subprocess
+import tempfile
 from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import asyncpg
 import psycopg
 
+from pooler.certificates import Authority, LeafRequest, issue, unlock
 from tests.lab import network
 
 from . import namespace
@@ -42,10 +46,27 @@ def connect(scenario: Scenario, user: str = "app", database: str = "app", **opti
     return psycopg.connect(user=user, dbname=database, **{**defaults, **options})
 
 
-def console(scenario: Scenario, instance: int, user: str) -> psycopg.Connection[Any]:
+def console(scenario: Scenario, instance: int, user: str, **options: Any) -> psycopg.Connection[Any]:
     """The console of an instance through its own port, which only the pooler host itself can reach."""
     with namespace.inside(network.host_namespace(scenario.name, POOLER)):
-        return connect(scenario, user, "pgbouncer", host="localhost", hostaddr="127.0.0.1", port=instance)
+        return connect(scenario, user, "pgbouncer", host="localhost", hostaddr="127.0.0.1", port=instance, **options)
+
+
+def certificate(scenario: Scenario, name: str, authority: Authority | None = None) -> dict[str, Any]:
+    """Options of `connect` with a leaf of this name instead of a password; of the scenario's authority, or another."""
+    variables = scenario.variables
+    if authority is None:
+        pki = Path(variables["certificates_authority_directory"])
+        key = unlock((pki / "ca.key").read_bytes(), variables["certificates_passphrase"])
+        authority = Authority((pki / "ca.crt").read_text(), key)
+    request = LeafRequest(name, usages=frozenset({"client"}))
+    leaf = issue(authority, request, datetime.now(UTC))
+    place = Path(tempfile.mkdtemp(dir=scenario.directory))
+    for kind, content in (("crt", leaf.certificate_pem.encode()), ("key", leaf.key_pem)):
+        file = place / f"tls.{kind}"
+        file.touch(mode=0o600)
+        file.write_bytes(content)
+    return {"password": "", "sslcert": str(place / "tls.crt"), "sslkey": str(place / "tls.key")}
 
 
 def by_psycopg(scenario: Scenario, user: str, database: str) -> tuple[str, str]:

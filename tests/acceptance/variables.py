@@ -62,7 +62,7 @@ def variables(directory: Path) -> dict[str, Any]:
         "pgbouncer_users": [
             {"name": "listed", "verifier": verifier},
             {"name": OPERATOR, "password": _secret("{}"), "console": "admin"},
-            {"name": WATCHER, "password": _secret('"{}"'), "console": "stats"},
+            {"name": WATCHER, "certificate": True, "console": "stats"},
         ],
         "listed_password": listed,
     }

@@ -210,7 +210,7 @@ def _variables(parts: Variables) -> Variables:
         "instances": parts["instances"],
         "databases": [{"name": name, **entry} for name, entry in parts["databases"].items()],
         "users": [
-            {"name": name, **_LINES[parts["lines"].get(name, 0)], **parts["users"].get(name, {})}
+            _user(name, _LINES[parts["lines"].get(name, 0)], parts["users"].get(name, {}))
             for name in sorted(parts["users"].keys() | parts["lines"].keys())
         ],
         "settings": dict(parts["settings"]),
@@ -218,3 +218,9 @@ def _variables(parts: Variables) -> Variables:
         "listen": parts["listen"],
         **_AUTHS[parts["auth"]],
     }
+
+
+def _user(name: str, line: Entry, seat: Entry) -> Entry:
+    """A seat for statistics goes with a certificate instead of a password."""
+    by_certificate = line and seat.get("console") == "stats"
+    return {"name": name, **({"certificate": True} if by_certificate else line), **seat}

@@ -63,7 +63,7 @@ shift 3
 exec chroot --userspec=101:103 "$root" "$@"
 """
 
-_HBA = f"""
+HBA = f"""
 local all postgres trust
 hostssl all {ROLE} 127.0.0.0/8 cert
 hostssl all app 127.0.0.0/8 trust
@@ -181,6 +181,11 @@ class Database:
             cursor = connection.execute(statement.encode())
             row = cursor.fetchone() if cursor.description else None
             return row[0] if row else None
+
+    def rules(self, text: str) -> None:
+        """Another pg_hba.conf, in force at once for new connections."""
+        (self.place / "data/pg_hba.conf").write_text(text)
+        self.sql("SELECT pg_reload_conf()")
 
     def promote(self) -> None:
         assert self.sql("SELECT pg_promote()") is True
@@ -322,7 +327,7 @@ class Pair:
             file.write("unix_socket_directories = '/mnt'\nfsync = off\nssl = on\nlogging_collector = off\n")
             file.write("ssl_cert_file = '/mnt/leaf/tls.crt'\nssl_key_file = '/mnt/leaf/tls.key'\n")
             file.write("ssl_ca_file = '/mnt/leaf/ca.crt'\nlisten_addresses = '127.0.0.11'\n")
-        (data / "pg_hba.conf").write_text(_HBA)
+        (data / "pg_hba.conf").write_text(HBA)
         first.start()
         first.sql(f"CREATE ROLE {ROLE} LOGIN")
         first.sql("CREATE ROLE app LOGIN")

@@ -649,3 +649,39 @@ def ready(login: PGconn, status: int) -> None:
     """Wait until the socket can be read or written."""
     reading = status == pq.PollingStatus.READING
     select.select([login.socket] if reading else [], [] if reading else [login.socket], [])
+
+
+# Roles of our own, with passwords
+
+
+def test_our_role_asks_with_its_password_and_nobody_logs_in_as_it(tier: Tier) -> None:
+    password = tier.passwords["pgbouncer"]
+    query = "SELECT rolname, rolpassword FROM pg_authid WHERE rolname = $1"
+    asked = {"userlist_only": False, "auth_query": {"password": password, "query": query}}
+    tier.owner.execute(b"GRANT pg_read_all_data TO pgbouncer")
+    tier.owner.execute(b"GRANT SELECT ON pg_authid TO pgbouncer")
+
+    tier.starts(**asked)
+
+    assert tier.lets_in("alice")
+    assert not tier.lets_in("alice", password="wrong")
+    with pytest.raises(psycopg.OperationalError, match="login rejected"):
+        tier.enter("pgbouncer", password=password)
+
+
+def test_our_role_gets_another_password_by_a_reload(tier: Tier) -> None:
+    query = "SELECT rolname, rolpassword FROM pg_authid WHERE rolname = $1"
+
+    def asked() -> Variables:
+        return {"userlist_only": False, "auth_query": {"password": tier.passwords["pgbouncer"], "query": query}}
+
+    tier.owner.execute(b"GRANT SELECT ON pg_authid TO pgbouncer")
+    tier.starts(**asked())
+    assert tier.lets_in("alice")
+    tier.rotate("pgbouncer")
+    tier.instance.ask("RECONNECT")
+
+    todo = tier.becomes(**asked())
+
+    assert todo.effect == Effect.RELOAD
+    assert tier.lets_in("bob")

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import hashlib
+import hmac
+import secrets
 import struct
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -11,9 +15,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pooler import scram
 from pooler.agent import wire
 from pooler.agent.wire import Session, Table
 from pooler.errors import PoolerError
+
+Conversation = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 WELCOME = b"R" + struct.pack("!II", 8, 0) + b"Z" + struct.pack("!I", 5) + b"I"
 
@@ -149,3 +156,104 @@ def test_any_row_is_taken_apart_as_it_was_put_together(values: list[str | None],
     table = Table(names, (row(*values)[5:],))
     texts = dict(zip(names, ("" if value is None else value for value in values), strict=True))
     assert table.picked(*wanted) == [tuple(texts[name] for name in wanted)]
+
+
+def scram_server(secret: str, *, knows: bool = True, mechanisms: bytes = b"SCRAM-SHA-256\0\0") -> Conversation:
+    """What PostgreSQL does with `secret`; one that does not know it lets everybody in."""
+    known = scram.parse(scram.verifier(secret))
+
+    async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1 << 16)
+        writer.write(message(b"R", struct.pack("!I", 10) + mechanisms))
+        if not (first := await reader.read(1 << 16)):
+            return
+        bare = first[first.index(b"n=,r=") :].decode()
+        challenge = f"r={bare.removeprefix('n=,r=')}more,s={base64.b64encode(known.salt).decode()},i={known.iterations}"
+        writer.write(message(b"R", struct.pack("!I", 11) + challenge.encode()))
+        final = (await reader.read(1 << 16))[5:].decode()
+        without_proof, _comma, proof = final.rpartition(",p=")
+        said = ",".join((bare, challenge, without_proof)).encode()
+        signature = hmac.digest(known.stored_key, said, "sha256")
+        key = bytes(a ^ b for a, b in zip(base64.b64decode(proof), signature, strict=True))
+        if knows and hashlib.sha256(key).digest() != known.stored_key:
+            writer.write(error("password authentication failed", "FATAL"))
+        else:
+            proven = base64.b64encode(hmac.digest(known.server_key, said, "sha256")).decode()
+            writer.write(message(b"R", struct.pack("!I", 12) + f"v={proven}".encode()) + WELCOME)
+        await reader.read(1 << 16)
+        writer.close()
+
+    return converse
+
+
+def log_in(path: Path, converse: Conversation, password: str | None) -> None:
+    """As over TCP; the TLS before it is the standard library's."""
+
+    async def main() -> None:
+        ended = asyncio.Event()
+
+        async def served(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await converse(reader, writer)
+            ended.set()
+
+        async with await asyncio.start_unix_server(served, path), asyncio.timeout(10):
+            reader, writer = await asyncio.open_unix_connection(path)
+            try:
+                await wire._logged_in(reader, writer, {"user": "me", "database": "db"}, password)
+            finally:
+                writer.close()
+                await ended.wait()
+
+    asyncio.run(main())
+
+
+def test_a_password_is_proved_and_not_sent(tmp_path: Path) -> None:
+    password = secrets.token_hex(12)
+    heard = b""
+    server = scram_server(password)
+
+    async def listening(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        read = reader.read
+
+        async def note(size: int = -1) -> bytes:
+            nonlocal heard
+            found = await read(size)
+            heard += found
+            return found
+
+        reader.read = note  # type: ignore[assignment,method-assign]
+        await server(reader, writer)
+
+    log_in(tmp_path / "s", listening, password)
+    assert b"SCRAM-SHA-256" in heard
+    assert password.encode() not in heard
+
+
+def test_a_wrong_password_is_told_in_the_words_of_the_server(tmp_path: Path) -> None:
+    with pytest.raises(PoolerError, match="password authentication failed"):
+        log_in(tmp_path / "s", scram_server(secrets.token_hex(12)), secrets.token_hex(12))
+
+
+def test_a_server_that_does_not_know_the_password_is_none_of_ours(tmp_path: Path) -> None:
+    with pytest.raises(PoolerError, match="the server does not know the password"):
+        log_in(tmp_path / "s", scram_server(secrets.token_hex(12), knows=False), secrets.token_hex(12))
+
+
+def test_who_has_no_password_says_so(tmp_path: Path) -> None:
+    with pytest.raises(PoolerError, match="me is asked for a password, and has none"):
+        log_in(tmp_path / "s", scram_server("x"), None)
+
+
+@pytest.mark.parametrize("asked", [3, 5])
+def test_no_password_goes_to_a_server_that_asks_for_the_password_itself(tmp_path: Path, asked: int) -> None:
+    heard: list[bytes] = []
+
+    async def server(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1 << 16)
+        writer.write(message(b"R", struct.pack("!I", asked) + b"salt"))
+        heard.append(await reader.read(1 << 16))
+        writer.close()
+
+    with pytest.raises(PoolerError, match="otherwise than by SCRAM-SHA-256"):
+        log_in(tmp_path / "s", server, secrets.token_hex(12))
+    assert heard == [b""]

@@ -53,7 +53,7 @@ def test_console_ports_are_on_loopback_only(lab: Scenario) -> None:
 
 
 def test_a_watcher_may_look_and_not_act(lab: Scenario) -> None:
-    with clients.console(lab, CONSOLES[0], WATCHER) as connection:
+    with clients.console(lab, CONSOLES[0], WATCHER, **clients.certificate(lab, WATCHER)) as connection:
         assert connection.execute("SHOW VERSION").fetchone()
         with pytest.raises(psycopg.Error, match=r"not allowed|admin access needed"):
             connection.execute("RELOAD")
