@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
+
+Login = Literal["certificate", "verifier"]
 
 _CLOSES = {
     "host": {"TLS", "plain"},
@@ -17,31 +19,36 @@ _CLOSES = {
 }
 """The kinds of connections over TCP that a type of line is about; hostgssenc is about none of ours."""
 
+_METHODS: Mapping[Login, str] = {"certificate": "cert", "verifier": "scram-sha-256"}
+_WORDS: Mapping[Login, str] = {"certificate": "certificate", "verifier": "password over TLS"}
 
-def lines(role: str) -> tuple[str, ...]:
-    """Above all other lines that fit the role: in by its certificate over TLS, and in no other way over TCP."""
+
+def lines(role: str, login: Login = "certificate") -> tuple[str, ...]:
+    """Above all other lines that fit the role: in over TLS by what it logs in with, and in no other way over TCP."""
     name = _written(role)
-    return (f"hostssl all {name} all cert", f"host all {name} all reject")
+    return (f"hostssl all {name} all {_METHODS[login]}", f"host all {name} all reject")
 
 
-def complaints(role: str, database: str, rules: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+def complaints(
+    role: str, database: str, rules: Sequence[Mapping[str, Any]], login: Login = "certificate"
+) -> tuple[str, ...]:
     """What is not as `lines` make it, in words for people; empty when all is well.
 
     `rules` are those of pg_hba_file_rules in their order, as auth_audit.py reads them. The first one that fits a
     login decides. Addresses are not compared: a line for some of them may be the one that counts.
     """
-    certified, others = False, []
+    let_in, others = False, []
     for rule in _reached(role, database, rules):
-        if _by_certificate(rule):
-            certified = True
+        if _as_wanted(rule, login):
+            let_in = True
         elif rule["method"] != "reject":
             others.append(rule)
-    found = [] if certified else [f"no line of pg_hba.conf lets role {role} in by certificate"]
+    found = [] if let_in else [f"no line of pg_hba.conf lets role {role} in by {_WORDS[login]}"]
     found += [
         f"line {rule['line']} of pg_hba.conf ({rule['type']} … {rule['method']}) is about logins of role {role} as well"
         for rule in others
     ]
-    return tuple(f"{what}; put these lines above all others: {'; '.join(lines(role))}" for what in found)
+    return tuple(f"{what}; put these lines above all others: {'; '.join(lines(role, login))}" for what in found)
 
 
 def _reached(role: str, database: str, rules: Iterable[Mapping[str, Any]]) -> Iterable[Mapping[str, Any]]:
@@ -66,9 +73,11 @@ def _fits(names: Sequence[str], name: str, role: str | None = None) -> bool:
     return False
 
 
-def _by_certificate(rule: Mapping[str, Any]) -> bool:
+def _as_wanted(rule: Mapping[str, Any], login: Login) -> bool:
     verified = rule["method"] == "trust" and "clientcert=verify-full" in rule["options"]
-    return rule["type"] == "hostssl" and (rule["method"] == "cert" or verified)
+    return rule["type"] == "hostssl" and (
+        rule["method"] == _METHODS[login] or (login == "certificate" and bool(verified))
+    )
 
 
 def _written(name: str) -> str:

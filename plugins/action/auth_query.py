@@ -7,13 +7,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ...pooler import auth_hba, auth_query
+from ...pooler import auth_hba, auth_query, scram
+from ...pooler.errors import InvalidError, Problem
 from ..plugin_utils import goal, servers
 from ..plugin_utils.action import PoolerAction
 
 
 class ActionModule(PoolerAction):
-    secret = frozenset({"password"})
+    secret = frozenset({"password", "role_password", "role_verifier"})
 
     def perform(self, arguments: dict[str, Any]) -> dict[str, Any]:
         place = servers.place(arguments, self.host())
@@ -21,7 +22,7 @@ class ActionModule(PoolerAction):
         if arguments["state"] == "absent":
             return result
         wanted = _wanted(arguments)
-        return result | {"query": auth_query.query(wanted), "pg_hba": list(auth_hba.lines(wanted.role))}
+        return result | {"query": auth_query.query(wanted), "pg_hba": list(auth_hba.lines(wanted.role, wanted.login))}
 
 
 def wish(arguments: Mapping[str, Any]) -> goal.Goal:
@@ -38,7 +39,7 @@ def wish(arguments: Mapping[str, Any]) -> goal.Goal:
     def remarks(observed: goal.Observed) -> list[str]:
         if not present:
             return []
-        about_logins = auth_hba.complaints(wanted.role, arguments["database"], observed["hba"])
+        about_logins = auth_hba.complaints(wanted.role, arguments["database"], observed["hba"], wanted.login)
         return [*about_logins, *auth_query.held(wanted, observed)]
 
     return goal.Goal(arguments["database"], auth_query.audit_sql(wanted), differences, statements, remarks)
@@ -46,7 +47,14 @@ def wish(arguments: Mapping[str, Any]) -> goal.Goal:
 
 def _wanted(arguments: Mapping[str, Any]) -> auth_query.AuthQuery:
     names = ("role", "schema", "function", "superusers", "replication")
-    return auth_query.AuthQuery(**{name: arguments[name] for name in names})
+    given = {name: arguments[name] for name in names}
+    password, verifier = arguments["role_password"], arguments["role_verifier"]
+    if verifier is not None and (password is not None or not scram.is_verifier(verifier)):
+        what = "is given together with role_password" if password is not None else "is not a SCRAM-SHA-256 verifier"
+        raise InvalidError([Problem("role_verifier", what, "give one of them; `pooler scram` makes verifiers")])
+    if password is not None or verifier is not None:
+        given |= {"login": "verifier", "secret": password or verifier}
+    return auth_query.AuthQuery(**given)
 
 
 def _leftovers(wanted: auth_query.AuthQuery, observed: goal.Observed) -> list[auth_query.Difference]:

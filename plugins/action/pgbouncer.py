@@ -43,7 +43,7 @@ class _MovedError(Exception):
 
 
 class ActionModule(PoolerAction):
-    secret = frozenset({"users", "patroni_password"})
+    secret = frozenset({"users", "password", "patroni_password"})
 
     def perform(self, arguments: dict[str, Any]) -> dict[str, Any]:
         if arguments["state"] != "present":

@@ -16,12 +16,12 @@ description:
     repairs those that differ, in one transaction.
   - The function knows users who may log in with a password, and nobody else. For unknown, expired and NOLOGIN roles it
     answers with a decoy, a verifier of a password that nobody knows, so that PgBouncer tells no client who is a user.
-  - The role has no password. It logs in with a client certificate whose common name is the role's name, as
+  - By default the role has no password. It logs in with a client certificate whose common name is the role's name, as
     M(pgfleet.pooler.certificate) issues it.
   - Works on the leader. On a host whose PostgreSQL is in recovery nothing is done, so it can run on every host of the
     cluster. With O(servers) the leader is found among them.
-  - Warns when the server's C(pg_hba.conf) does not let the role in by its certificate, or in another way as well, and
-    when the role holds rights that nothing here has given it. Neither is changed.
+  - Warns when the server's C(pg_hba.conf) does not let the role in by what it logs in with, or in another way as well,
+    and when the role holds rights that nothing here has given it. Neither is changed.
 extends_documentation_fragment:
   - pgfleet.pooler.attributes
   - pgfleet.pooler.psql
@@ -35,6 +35,14 @@ options:
     description: The role that asks.
     type: str
     default: pgbouncer
+  role_password:
+    description:
+      - The role logs in with this password instead of a certificate. PostgreSQL gets a verifier of it; the pooler hosts
+        need the password itself, see O(pgfleet.pooler.pgbouncer#module:auth_query.password).
+    type: str
+  role_verifier:
+    description: A SCRAM-SHA-256 verifier instead of O(role_password).
+    type: str
   schema:
     description: The schema of the function. It belongs to the bootstrap superuser and is closed to all but O(role).
     type: str

@@ -50,6 +50,8 @@ options:
     description:
       - Users with settings of their own (any key of PgBouncer's C([users]) section), with a seat at the console
         (C(console) is V(admin) or V(stats)), or with a C(password) or C(verifier) for the userlist.
+      - A seat at the console is taken with a client certificate of the user's name where C(certificate) is true. For
+        V(stats) that, or the unix socket, is the only way before PgBouncer 1.26.1 (CVE-2026-107350).
       - Users of the databases need no entry. PgBouncer asks PostgreSQL for them when O(auth_query) is set.
       - A password is never written; its SCRAM-SHA-256 verifier is, and it is kept as long as it verifies the password.
     type: list
@@ -125,6 +127,11 @@ options:
         description: The database that has the function.
         type: str
         default: postgres
+      password:
+        description:
+          - The role logs in with this password instead of the certificate. It then lies on the host as it is, in the
+            userlist and where the agent reads it, since the engine cannot log in with a verifier.
+        type: str
       query:
         description: Another query, with C($1) for the user's name.
         type: str
@@ -155,6 +162,11 @@ options:
         type: str
       dbname:
         description: The database that it asks. By default that of O(auth_query), or V(postgres).
+        type: str
+      password:
+        description:
+          - Its role logs in with this password instead of the certificate. By default that of O(auth_query), when the
+            role is the same.
         type: str
       listen:
         description: Addresses that it listens on.

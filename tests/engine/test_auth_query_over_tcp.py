@@ -208,3 +208,31 @@ def test_two_servers_that_take_writes_are_left_alone(servers: Pair) -> None:
         run(servers, LEADER, REPLICA)
     for database in servers.databases:
         assert database.sql("SELECT to_regnamespace('pgbouncer')") is None
+
+
+def test_the_role_may_have_a_password_and_gives_it_back(servers: Pair) -> None:
+    leader, password = servers.databases[0], secrets.token_hex(12)
+
+    given = run(servers, LEADER, role_password=password)
+
+    kept = leader.sql("SELECT rolpassword FROM pg_authid WHERE rolname = 'pgbouncer'")
+    assert scram.verifies(kept, password)
+    assert kept not in str(given)
+    assert given["pg_hba"][0] == "hostssl all pgbouncer all scram-sha-256"
+    assert any("no line of pg_hba.conf lets role pgbouncer in by password" in text for text in given["warnings"])
+    assert not run(servers, LEADER, role_password=password)["changed"]
+    assert not run(servers, LEADER, role_verifier=kept)["changed"]
+    assert run(servers, LEADER)["differences"] == ["role pgbouncer: password: set, should be none"]
+    run(servers, LEADER, state="absent")
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"role_password": "x", "role_verifier": scram.verifier("x")}, "given together with role_password"),
+        ({"role_verifier": "x"}, "is not a SCRAM-SHA-256 verifier"),
+    ],
+)
+def test_a_role_gets_one_secret_that_is_one(servers: Pair, given: dict[str, Any], said: str) -> None:
+    with pytest.raises(InvalidError, match=said):
+        run(servers, LEADER, **given)

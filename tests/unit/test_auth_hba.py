@@ -26,6 +26,20 @@ def complaints(*rules: dict[str, Any]) -> list[str]:
 NO_WAY = "no line of pg_hba.conf lets role pgbouncer in by certificate"
 
 
+def test_with_a_password_scram_over_tls_takes_the_place_of_the_certificate() -> None:
+    by_password = TLS | {"method": "scram-sha-256"}
+
+    def told(*rules: dict[str, Any]) -> list[str]:
+        numbered = [{"options": [], **rule, "line": number} for number, rule in enumerate(rules, 1)]
+        return list(auth_hba.complaints("pgbouncer", "postgres", numbered, "verifier"))
+
+    assert auth_hba.lines("pgbouncer", "verifier")[0] == "hostssl all pgbouncer all scram-sha-256"
+    assert told(by_password, NO_MORE) == []
+    assert told(EVERYBODY | {"type": "hostssl"}) == []
+    assert "by password over TLS" in told(TLS, NO_MORE)[0]
+    assert told(by_password, EVERYBODY) != []
+
+
 def line(number: int, type_: str, method: str) -> str:
     return f"line {number} of pg_hba.conf ({type_} … {method}) is about logins of role pgbouncer as well"
 
