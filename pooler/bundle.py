@@ -63,6 +63,8 @@ class Facts:
     Of the files in force, `release` is the name, `verifiers` are those in use, kept as long as they still verify the
     password, `tombstones` what the userlist says of users who are gone, and `users` the names in [users]. `running`
     are the processes by invocation, `remembering` those of an engine that keeps what it has made of a user's line.
+    `postgresql` are the verifiers that PostgreSQL has of users with a password, by name: the engine logs in there with
+    what a client has proved against ours, so ours must be the very same.
     """
 
     leader: Server | None = None
@@ -75,6 +77,7 @@ class Facts:
     tombstones: Mapping[str, Tombstone] = field(default_factory=dict)
     running: frozenset[str] = frozenset()
     remembering: frozenset[str] = frozenset()
+    postgresql: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -96,7 +99,7 @@ class Bundle:
 
 def build(pooler: Pooler, facts: Facts) -> Bundle:
     """Render everything. Raises InvalidError for what one of the engine's grammars cannot say."""
-    listed = _own_lines(pooler, facts) | verifiers(pooler.users, facts.verifiers)
+    listed = _own_lines(pooler, facts) | verifiers(pooler.users, facts.verifiers, facts.postgresql)
     gone = _gone(pooler, facts, listed)
     made = _build(pooler, facts, tombstones.render(listed, gone))
     if made.release == facts.release:
@@ -174,8 +177,12 @@ def targets(pooler: Pooler) -> dict[str, Target]:
     return found | {database.name: database.target for database in pooler.databases if database.target}
 
 
-def verifiers(users: Iterable[User], in_use: Mapping[str, str]) -> dict[str, str]:
-    """The userlist's entries: given verifiers as they are, those in use as long as they verify, new ones otherwise."""
+def verifiers(
+    users: Iterable[User], in_use: Mapping[str, str], postgresql: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """The userlist's entries: given verifiers as they are; for a password PostgreSQL's verifier, or the one in use, as
+    long as it verifies, or a new one.
+    """
     found = {}
     for user in users:
         if user.certificate:
@@ -184,9 +191,9 @@ def verifiers(users: Iterable[User], in_use: Mapping[str, str]) -> dict[str, str
         elif user.verifier is not None:
             found[user.name] = user.verifier
         elif user.password is not None:
-            kept = in_use.get(user.name, "")
-            fits = scram.is_verifier(kept) and scram.verifies(kept, user.password)
-            found[user.name] = kept if fits else scram.verifier(user.password)
+            known = [each[user.name] for each in (postgresql or {}, in_use) if user.name in each]
+            fit = (each for each in known if scram.is_verifier(each) and scram.verifies(each, user.password))
+            found[user.name] = next(fit, None) or scram.verifier(user.password)
     return found
 
 

@@ -36,16 +36,23 @@ _MAINTENANCE = ("postgres", "template0", "template1")
 
 @dataclass(frozen=True)
 class Role:
-    """An ordinary login role. `secret` is its password or a ready SCRAM-SHA-256 verifier.
+    """An ordinary role. `secret` is its password or a ready SCRAM-SHA-256 verifier; one that may not log in has none.
+
+    `acts_as`: its sessions are sessions of that role, so that what they make belongs to it. What logs in may then
+    change while what owns stays.
 
     Raises PoolerError for a name that PostgreSQL would cut or cannot hold.
     """
 
     name: str
-    secret: str = field(repr=False)
+    secret: str = field(default="", repr=False)
+    login: bool = True
+    acts_as: str = ""
 
     def __post_init__(self) -> None:
         identifier(self.name)
+        if self.acts_as:
+            identifier(self.acts_as)
 
 
 @dataclass(frozen=True)
@@ -107,12 +114,20 @@ def audit_sql(roles: Sequence[Role], databases: Sequence[DatabaseObject]) -> str
 
     Every name and operator is qualified: it is run as a superuser, maybe in a database where others own schemas.
     """
-    names = _texts(_unique([role.name for role in roles] + [database.owner for database in databases]))
+    asked = [role.name for role in roles] + [role.acts_as for role in roles if role.acts_as]
+    names = _texts(_unique(asked + [database.owner for database in databases]))
     return f"""SELECT pg_catalog.jsonb_build_object(
 {SERVER},
 'roles', (SELECT COALESCE(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
     'name', r.rolname, 'login', r.rolcanlogin, 'superuser', r.rolsuper, 'replication', r.rolreplication,
-    'verifier', r.rolpassword) ORDER BY r.rolname), '[]')
+    'verifier', r.rolpassword,
+    'acts_as', (SELECT pg_catalog.substr(c.setting, 6) FROM pg_catalog.pg_db_role_setting AS s
+      CROSS JOIN LATERAL pg_catalog.unnest(s.setconfig) AS c(setting)
+      WHERE s.setrole {_EQ} r.oid AND s.setdatabase {_EQ} 0::pg_catalog.oid
+        AND pg_catalog.starts_with(c.setting, 'role=')),
+    'member_of', (SELECT COALESCE(pg_catalog.jsonb_agg(g.rolname ORDER BY g.rolname), '[]')
+      FROM pg_catalog.pg_auth_members AS m JOIN pg_catalog.pg_authid AS g ON g.oid {_EQ} m.roleid
+      WHERE m.member {_EQ} r.oid)) ORDER BY r.rolname), '[]')
   FROM pg_catalog.pg_authid AS r WHERE r.rolname OPERATOR(pg_catalog.=) ANY ({names})),
 'databases', (SELECT COALESCE(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
     'name', d.datname, 'owner', pg_catalog.pg_get_userbyid(d.datdba)) ORDER BY d.datname), '[]')
@@ -125,7 +140,7 @@ def differences(
 ) -> tuple[Difference, ...]:
     """What `statements` would change. Raises InvalidError when a name stands for what is not ours to change."""
     _check(roles, databases, observed)
-    found = [difference for role in roles for difference, _statement in _role_findings(role, observed)]
+    found = [difference for difference, _statement in _roles_findings(roles, observed)]
     found += [difference for database in databases for difference, _statement in _database_findings(database, observed)]
     return tuple(found)
 
@@ -140,7 +155,7 @@ def statements(
     """
     _refuse(obstacles(observed))
     _check(roles, databases, observed)
-    of_roles = tuple(statement for role in roles for _difference, statement in _role_findings(role, observed))
+    of_roles = tuple(statement for _difference, statement in _roles_findings(roles, observed))
     of_databases = tuple(
         statement for database in databases for _difference, statement in _database_findings(database, observed)
     )
@@ -165,6 +180,16 @@ def removal(roles: Sequence[Role], databases: Sequence[DatabaseObject], observed
     return dropped + ((_transaction(leaving),) if leaving else ())
 
 
+def verifiers_sql(names: Sequence[str]) -> str:
+    """One statement that returns one JSON document: the server, and the SCRAM verifiers of roles that may log in."""
+    return f"""SELECT pg_catalog.jsonb_build_object(
+{SERVER},
+'verifiers', (SELECT COALESCE(pg_catalog.jsonb_object_agg(r.rolname, r.rolpassword), '{{}}')
+  FROM pg_catalog.pg_authid AS r
+  WHERE r.rolname OPERATOR(pg_catalog.=) ANY ({_texts(names)}) AND r.rolcanlogin
+    AND pg_catalog.starts_with(r.rolpassword, 'SCRAM-SHA-256$')))"""
+
+
 SERVER = f"""'server_version', pg_catalog.current_setting('server_version_num')::pg_catalog.int4,
 'in_recovery', pg_catalog.pg_is_in_recovery(),
 'read_only', pg_catalog.current_setting('transaction_read_only')::pg_catalog.bool,
@@ -185,6 +210,14 @@ def _check(roles: Sequence[Role], databases: Sequence[DatabaseObject], observed:
         if re.match(r"pg_|(public|none)\Z", role.name):
             found.append(Problem(f"role {role.name}", "the name is PostgreSQL's own", "choose another name"))
     known = {role.name for role in roles} | {have["name"] for have in observed["roles"]}
+    for role in roles:
+        have = _role(role.acts_as, observed)
+        if role.acts_as and (role.acts_as not in known or role.acts_as == role.name):
+            what = f"is to act as {role.acts_as!r}, which is no other role of the cluster and none that is asked for"
+            found.append(Problem(f"role {role.name}", what, "name a role that exists, or ask for it too"))
+        if have is not None and (have["superuser"] or have["replication"]):
+            what = f"is to act as {role.acts_as!r}, which is a superuser or a replication role"
+            found.append(Problem(f"role {role.name}", what, "name an ordinary role"))
     for database in databases:
         if database.name in _MAINTENANCE:
             what = "belongs to PostgreSQL itself, so it is neither made nor given away nor dropped"
@@ -198,18 +231,49 @@ def _check(roles: Sequence[Role], databases: Sequence[DatabaseObject], observed:
     _refuse(found)
 
 
+def _roles_findings(roles: Sequence[Role], observed: Mapping[str, Any]) -> list[tuple[Difference, str]]:
+    """Every role is there before one acts as it."""
+    found = [finding for role in roles for finding in _role_findings(role, observed)]
+    return found + [finding for role in roles if role.acts_as for finding in _acting_findings(role, observed)]
+
+
 def _role_findings(role: Role, observed: Mapping[str, Any]) -> list[tuple[Difference, str]]:
-    what, have = f"role {role.name}", _role(role.name, observed)
+    what, name, have = f"role {role.name}", identifier(role.name), _role(role.name, observed)
+    if not role.login:
+        return _no_login_findings(what, name, have)
     password = kept_verifier(role.secret, None if have is None else have["verifier"])
     if have is None:
-        created = f"CREATE ROLE {identifier(role.name)} LOGIN PASSWORD {literal(password)};"
-        return [(Difference(what, "missing", "present"), created)]
+        return [(Difference(what, "missing", "present"), f"CREATE ROLE {name} LOGIN PASSWORD {literal(password)};")]
     found = []
     if not have["login"]:
-        found.append((Difference(f"{what}: login", "no", "yes"), f"ALTER ROLE {identifier(role.name)} LOGIN;"))
+        found.append((Difference(f"{what}: login", "no", "yes"), f"ALTER ROLE {name} LOGIN;"))
     if have["verifier"] != password:
         difference = Difference(f"{what}: password", "another" if have["verifier"] else "none", "the given one")
-        found.append((difference, f"ALTER ROLE {identifier(role.name)} PASSWORD {literal(password)};"))
+        found.append((difference, f"ALTER ROLE {name} PASSWORD {literal(password)};"))
+    return found
+
+
+def _no_login_findings(what: str, name: str, have: Mapping[str, Any] | None) -> list[tuple[Difference, str]]:
+    if have is None:
+        return [(Difference(what, "missing", "present"), f"CREATE ROLE {name} NOLOGIN;")]
+    found = []
+    if have["login"]:
+        found.append((Difference(f"{what}: login", "yes", "no"), f"ALTER ROLE {name} NOLOGIN;"))
+    if have["verifier"] is not None:
+        found.append((Difference(f"{what}: password", "set", "none"), f"ALTER ROLE {name} PASSWORD NULL;"))
+    return found
+
+
+def _acting_findings(role: Role, observed: Mapping[str, Any]) -> list[tuple[Difference, str]]:
+    have = _role(role.name, observed) or {"member_of": [], "acts_as": None}
+    name, other = identifier(role.name), identifier(role.acts_as)
+    found = []
+    if role.acts_as not in have["member_of"]:
+        missing = Difference(f"role {role.name}: member of {role.acts_as}", "no", "yes")
+        found.append((missing, f"GRANT {other} TO {name};"))
+    if have["acts_as"] != role.acts_as:
+        difference = Difference(f"role {role.name}: acts as", have["acts_as"] or "itself", role.acts_as)
+        found.append((difference, f"ALTER ROLE {name} SET role = {literal(role.acts_as)};"))
     return found
 
 

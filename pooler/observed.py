@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
@@ -10,6 +11,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from . import ini, settings, tombstones, userlist
+from .agent.config import CONFIG
 from .errors import InvalidError
 from .server import Server
 from .tombstones import Tombstone
@@ -99,6 +101,15 @@ class Observed:
     def admins(self) -> frozenset[str]:
         """Who has an admin's seat at the console by the files in force."""
         return frozenset(name for text in self._inis() for name in admins_of(text))
+
+    def own_roles(self) -> frozenset[str]:
+        """The roles that engine and agent themselves log in as, by the files in force."""
+        found = {_parsed(text).pgbouncer.get("auth_user", "") for text in self._inis()}
+        for path, file in self.files.items():
+            if path == CONFIG:
+                with contextlib.suppress(ValueError, AttributeError):
+                    found.add(str(json.loads(file.content).get("role", "")))
+        return frozenset(found - {""})
 
     def databases(self) -> dict[str, dict[str, str]]:
         """The entries of the hosts file in force; none when it cannot be read."""

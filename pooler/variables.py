@@ -63,6 +63,15 @@ def read(variables: Mapping[str, Any]) -> Pooler:
     return _Reader(variables).pooler()
 
 
+def users(entries: Sequence[Mapping[str, Any]]) -> tuple[User, ...]:
+    """The option `users` alone. Raises InvalidError."""
+    reader = _Reader({"users": entries})
+    found = reader.users(settings.NEWEST)
+    if reader.problems:
+        raise InvalidError(reader.problems)
+    return found
+
+
 def listed_users(entries: Sequence[Mapping[str, Any]]) -> tuple[User, ...]:
     """The users of a userlist alone: each with a name and a password or verifier. Raises InvalidError."""
     reader = _Reader({"users": entries})

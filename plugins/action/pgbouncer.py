@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -43,7 +44,7 @@ class _MovedError(Exception):
 
 
 class ActionModule(PoolerAction):
-    secret = frozenset({"users", "password", "patroni_password"})
+    secret = frozenset({"users", "verifiers", "password", "patroni_password"})
 
     def perform(self, arguments: dict[str, Any]) -> dict[str, Any]:
         if arguments["state"] != "present":
@@ -60,15 +61,15 @@ class ActionModule(PoolerAction):
         host = self.host()
         for _try in range(_TRIES):
             try:
-                return self._present(host, pooler)
+                return self._present(host, pooler, arguments["verifiers"])
             except _MovedError:
                 Display().display(f"{host.name}: the agent has changed the hosts file meanwhile, so once more")
         raise HostError(f"{host.name}: each of {_TRIES} times the agent has changed the hosts file meanwhile")
 
-    def _present(self, host: Host, pooler: Pooler) -> dict[str, Any]:
+    def _present(self, host: Host, pooler: Pooler, postgresql: Mapping[str, str]) -> dict[str, Any]:
         before = observe(host.read(shell.read(pooler), settled=True))
         _require(host, pooler, before, self.check)
-        wanted = bundle.build(pooler, _facts(pooler, before))
+        wanted = bundle.build(pooler, replace(_facts(pooler, before), postgresql=postgresql))
         todo = plan.plan(pooler, wanted, before)
         shown: dict[str, Any] = {"warnings": _warnings(host, pooler, before)}
         if self.diff:

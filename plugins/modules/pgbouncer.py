@@ -57,6 +57,13 @@ options:
     type: list
     elements: dict
     default: []
+  verifiers:
+    description:
+      - Verifiers that PostgreSQL has, by role, as M(pgfleet.pooler.postgresql_verifiers) reads them. A user with that
+        name and a C(password) gets this one, since PgBouncer logs in to PostgreSQL with what a client has proved.
+      - One that does not verify the password is not taken.
+    type: dict
+    default: {}
   settings:
     description:
       - Any further setting of PgBouncer's C([pgbouncer]) section.

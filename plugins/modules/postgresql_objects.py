@@ -37,8 +37,19 @@ options:
         description: Name of the role. A superuser or a replication role is refused.
         type: str
         required: true
+      login:
+        description:
+          - With V(false) nobody can log in as it, and it has no password. That is how a role that owns and a login that
+            is no longer used are written; see O(users[].acts_as).
+        type: bool
+        default: true
+      acts_as:
+        description:
+          - A role whose sessions this login's sessions are from their beginning; what they make belongs to that role.
+            The login becomes a member of it. Two logins that act as one role can take turns when passwords change.
+        type: str
       password:
-        description: Its password. Give this or O(users[].verifier), unless O(state=absent).
+        description: Its password. Give this or O(users[].verifier), unless O(state=absent) or O(users[].login=false).
         type: str
       verifier:
         description: A SCRAM-SHA-256 verifier, as in C(pg_authid.rolpassword).
@@ -72,6 +83,19 @@ EXAMPLES = r"""
     databases:
       - name: app
         owner: app
+  become: true
+
+- name: A role that owns, and the login whose turn it is
+  pgfleet.pooler.postgresql_objects:
+    users:
+      - name: app
+        login: false
+      - name: app_1
+        acts_as: app
+        verifier: "{{ app_1_verifier }}"
+      - name: app_2
+        acts_as: app
+        login: false
   become: true
 
 - name: Gone again

@@ -497,3 +497,39 @@ def test_roles_and_databases_are_made_kept_and_removed_and_their_passwords_log_i
     assert observed() == kept
     run(owner, *objects.removal(roles, databases, observed()))
     assert snapshot(owner) == before
+
+
+def test_what_a_login_makes_belongs_to_the_role_it_acts_as_through_every_reset(
+    server: Server, owner: Connection
+) -> None:
+    odd, turns = ODD_NAMES[0], ("turn 1", "turn 2")
+    passwords = {name: secrets.token_urlsafe() for name in turns}
+    roles = (*(Role(name, passwords[name], acts_as=odd) for name in turns), Role(odd, login=False))
+    databases = (DatabaseObject("of the one that owns", odd),)
+    before = snapshot(owner)
+
+    def observed(wanted: tuple[Role, ...] = roles) -> Json:
+        found: Json = value(owner, objects.audit_sql(wanted, databases))
+        return found
+
+    run(owner, *objects.statements(roles, databases, observed()))
+    assert objects.statements(roles, databases, observed()) == ()
+    for name in turns:
+        with server.connect(name, databases[0].name, password=passwords[name]) as session:
+            for reset in ("SELECT 1", "RESET ALL", "DISCARD ALL"):
+                run(session, reset)
+                assert value(session, "SELECT current_user") == odd
+            run(session, f"CREATE TABLE {identifier(name)} ()")
+            owned = "SELECT tableowner FROM pg_catalog.pg_tables WHERE tablename = %s"
+            assert value(session, owned, name) == odd
+    found = value(owner, objects.verifiers_sql([*turns, odd, "nobody"]))["verifiers"]
+    assert {name: scram.verifies(found[name], passwords[name]) for name in found} == dict.fromkeys(turns, True)
+
+    withdrawn = (Role(turns[0], login=False, acts_as=odd), *roles[1:])
+    run(owner, *objects.statements(withdrawn, databases, observed(withdrawn)))
+    with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+        server.connect(turns[0], databases[0].name, password=passwords[turns[0]])
+    with server.connect(turns[1], databases[0].name, password=passwords[turns[1]]) as session:
+        run(session, f"DROP TABLE {identifier(turns[0])}")
+    run(owner, *objects.removal(roles, databases, observed()))
+    assert snapshot(owner) == before

@@ -132,7 +132,12 @@ def test_a_missing_container_is_an_error_save_in_check_mode() -> None:
 )
 def test_a_user_with_unclear_credentials_is_refused_without_repeating_them(user: dict[str, str | None]) -> None:
     action: Any = postgresql_objects.ActionModule.__new__(postgresql_objects.ActionModule)
-    arguments = {"state": "present", "users": [{"name": "app", **user}], "databases": [], "container": "spilo"}
+    arguments = {
+        "state": "present",
+        "users": [{"name": "app", "login": True, "acts_as": None, **user}],
+        "databases": [],
+        "container": "spilo",
+    }
     with pytest.raises(PoolerError, match=r"users\[0\] \(app\)") as error:
         action.perform(arguments)
     assert not any(secret in str(error.value) for secret in user.values() if secret)

@@ -36,6 +36,8 @@ def there(**change: Any) -> dict[str, Any]:
         "superuser": False,
         "replication": False,
         "verifier": scram.verifier(PASSWORD),
+        "acts_as": None,
+        "member_of": [],
     }
     return bare(roles=[role | change], databases=[{"name": "shop", "owner": "app"}])
 
@@ -129,3 +131,53 @@ def test_a_database_of_somebody_else_is_not_removed() -> None:
     observed = there() | {"databases": [{"name": "shop", "owner": "old"}]}
     with pytest.raises(InvalidError, match="belongs to 'old'"):
         removal(ROLES, DATABASES, observed)
+
+
+# Logins that act as another role
+
+
+OWNER, LOGIN = Role("app", login=False), Role("app_1", PASSWORD, acts_as="app")
+
+
+def lines(roles: tuple[Role, ...], observed: dict[str, Any]) -> list[str]:
+    found = statements(roles, (), observed)
+    return [line for text in found for line in text.splitlines() if line.startswith(("CREATE", "ALTER", "GRANT"))]
+
+
+def test_the_role_that_owns_is_there_before_a_login_acts_as_it() -> None:
+    made, login, member, acts = lines((LOGIN, OWNER), bare())[:4]
+    assert made.startswith('CREATE ROLE "app_1" LOGIN PASSWORD')
+    assert login == 'CREATE ROLE "app" NOLOGIN;'
+    assert member == 'GRANT "app" TO "app_1";'
+    assert acts == "ALTER ROLE \"app_1\" SET role = 'app';"
+
+
+def test_a_login_that_was_withdrawn_has_no_password_and_keeps_its_name() -> None:
+    assert lines((OWNER,), there()) == ['ALTER ROLE "app" NOLOGIN;', 'ALTER ROLE "app" PASSWORD NULL;']
+    assert lines((OWNER,), there(login=False, verifier=None)) == []
+
+
+def test_only_what_lacks_of_acting_is_made_up_for() -> None:
+    have = {**there()["roles"][0], "name": "app_1", "member_of": ["app"], "acts_as": "somebody"}
+    observed = bare(roles=[have, there(login=False, verifier=None)["roles"][0]])
+    assert lines((LOGIN, OWNER), observed) == ["ALTER ROLE \"app_1\" SET role = 'app';"]
+    assert [str(each) for each in differences((LOGIN,), (), observed)] == [
+        "role app_1: acts as: somebody, should be app"
+    ]
+    assert lines((LOGIN, OWNER), bare(roles=[have | {"acts_as": "app"}, observed["roles"][1]])) == []
+
+
+@pytest.mark.parametrize(
+    ("observed", "acts_as", "said"),
+    [
+        (bare(), "nobody", "no other role of the cluster"),
+        (bare(), "app_1", "no other role"),
+        (there(superuser=True), "app", "a superuser or a replication role"),
+        (there(replication=True), "app", "a superuser or a replication role"),
+    ],
+)
+def test_nobody_acts_as_a_role_that_is_not_there_or_may_everything(
+    observed: dict[str, Any], acts_as: str, said: str
+) -> None:
+    with pytest.raises(InvalidError, match=said):
+        statements((Role("app_1", PASSWORD, acts_as=acts_as),), (), observed)
