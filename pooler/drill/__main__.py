@@ -1,7 +1,8 @@
-"""`python -m pooler.drill`: settings as one line of JSON on standard input, then `mark WORDS`, `again` and `stop`.
+"""`python -m pooler.drill`: settings as one line of JSON on standard input, then `mark WORDS`, `again`, `become JSON`
+and `stop`.
 
 Prints one line of JSON when every client is warm, one for each `again` when every client has had a success since, and
-the report when it has stopped. The end of standard input is
+the report when it has stopped. `become` gives the clients another user and password. The end of standard input is
 a stop as well, so that the load never outlives whoever started it.
 """
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from dataclasses import replace
 
 from ..errors import PoolerError
 from .load import load
@@ -45,6 +47,9 @@ async def _listen(commands: asyncio.StreamReader, run: Run) -> None:
             run.book.mark(words)
         elif command == "again":
             print(json.dumps({"again": await run.again()}), flush=True)
+        elif command == "become":
+            login = json.loads(words)
+            run.settings = replace(run.settings, user=str(login["user"]), password=str(login["password"]))
         elif command == "stop":
             break
     run.stop.set()

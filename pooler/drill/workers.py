@@ -17,10 +17,16 @@ from .run import Run
 
 
 async def work(run: Run, client: int) -> None:
-    """Transactions until the run is over; a closed connection is replaced before the next one."""
+    """Transactions until the run is over; a closed connection is replaced before the next one.
+
+    So is one of a user who is no longer that of the load.
+    """
     session: _Session | None = None
     turns = itertools.cycle(_TURNS[run.settings.work])
     while run.goes_on(Stream.TRANSACTIONS):
+        if session and session.user != run.settings.user:
+            await session.leave()
+            session = None
         session = session if session and not session.is_closed else await _open(run, client)
         if session and not await _turn(run, client, session, next(turns)):
             session = None
@@ -38,6 +44,7 @@ class _Session:
         self._run = run
         self._client = client
         self._connection = connection
+        self.user = run.settings.user
         self._ended = False
         self.in_transaction = False
         self.answers = 0

@@ -11,7 +11,19 @@ from dataclasses import asdict
 from pooler.drill.report import Report
 from pooler.drill.settings import Settings
 
-Mark = Callable[[str], None]
+
+class Mark:
+    """What an event may tell the load."""
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        self._tell = tell
+
+    def __call__(self, what: str) -> None:
+        self._tell(f"mark {what}")
+
+    def become(self, user: str, password: str) -> None:
+        """Clients log in as another user from now on, and those with a connection come back with it."""
+        self._tell(f"become {json.dumps({'user': user, 'password': password})}")
 
 
 def under_load(lab: str, settings: Settings, event: Callable[[Mark], None]) -> Report:
@@ -33,7 +45,7 @@ def under_load(lab: str, settings: Settings, event: Callable[[Mark], None]) -> R
         if not process.stdout.readline():
             raise SystemExit("the load could not begin")
         try:
-            event(lambda what: tell(f"mark {what}"))
+            event(Mark(tell))
         finally:
             say.close()
         report = process.stdout.readline()

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from tests.drills.figures import Figure
 from tests.drills.fleet import booted
 
-from . import rotation
+from . import logins, passwords, rotation
 from .scene import Row, Scene
 
 LAB = {
@@ -20,7 +20,12 @@ LAB = {
     "subnet": "10.77.5.0/24",
     "hosts": {"db1": {"groups": ["database"]}, "pool1": {"groups": ["pooler"]}},
 }
-ROWS: Mapping[str, Row] = {"leaves": rotation.leaves, "authority": rotation.authority}
+ROWS: Mapping[str, Row] = {
+    "leaves": rotation.leaves,
+    "authority": rotation.authority,
+    "passwords": passwords.rotation,
+    "logins": logins.logins,
+}
 
 
 def run(short: bool, runs: int = 1, events: Sequence[str] = ()) -> list[Figure]:

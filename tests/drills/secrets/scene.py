@@ -61,7 +61,7 @@ class Scene:
         with Long(self.fleet.paths.lab, settings) as long:
             report = under_load(self.fleet.paths.lab, settings, event)
             kept = long.end()
-        self._keep(what, report)
+        self.keep(what, report)
         verdict, transactions = report.verdict, report.tallies[Stream.TRANSACTIONS]
         failed = transactions.failed + verdict.lost + verdict.doubled + verdict.unknown_committed
         new = [report.tallies[stream] for stream in (Stream.LOGINS, Stream.KNOCKS)]
@@ -102,7 +102,8 @@ class Scene:
         self.wrong.clear()
         return Figure(f"{what}: things that went otherwise than they should", count, "", 0)
 
-    def _keep(self, what: str, report: Report) -> None:
+    def keep(self, what: str, report: Report) -> None:
+        """What clients felt, in a file."""
         DETAILS.mkdir(parents=True, exist_ok=True)
         name = "".join(letter if letter.isalnum() else "-" for letter in what)
         (DETAILS / f"{name}.json").write_text(report.to_json() + "\n", encoding="utf-8")

@@ -1,0 +1,99 @@
+"""Passwords change under load: two logins that act as one role take turns."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from pooler.drill.book import Stream
+from tests.acceptance.search import script
+from tests.drills.figures import Figure
+from tests.drills.under_load import Mark, under_load
+
+from .scene import DATABASE, POOLER, Scene
+
+PLAYBOOK = "pgfleet.pooler.rotate_passwords"
+NAMES = ("app_1", "app_2")
+TURNS = 2
+WAIT = 120
+"""Seconds for the clients of the old login to leave, on a busy machine."""
+
+
+def rotation(scene: Scene) -> list[Figure]:
+    """Each turn the other login comes, the clients go over to it, and the old one is withdrawn; too early is refused."""
+    what = "passwords"
+    now = _Login(NAMES[0])
+    scene.play(PLAYBOOK, **_inventory(scene, now))
+    old: list[_Login] = []
+    refused = 0
+    outputs: list[str] = []
+
+    def event(mark: Mark) -> None:
+        nonlocal now, refused
+        for turn in range(1, TURNS + 1):
+            comes = _Login(NAMES[turn % 2])
+            outputs.append(scene.play(PLAYBOOK, **_inventory(scene, comes, now)).output)
+            mark(f"turn {turn}: both are let in")
+            early = scene.fleet.play(PLAYBOOK, _inventory(scene, comes, goes=now))
+            refused += bool(early.status) and f"{now.name} is still used" in early.output
+            mark(f"turn {turn}: the old one is used")
+            mark.become(comes.name, comes.password)
+            late = scene.play(PLAYBOOK, rotate_timeout=WAIT, **_inventory(scene, comes, goes=now))
+            outputs.extend((early.output, late.output))
+            mark(f"turn {turn}: the old one is withdrawn")
+            old.append(now)
+            now = comes
+
+    settings = replace(scene.settings(), user=now.name, password=now.password)
+    report = under_load(scene.fleet.paths.lab, settings, event)
+    scene.keep(what, report)
+    words = {login.password for login in (*old, now)}
+    found = [f"{host}: {place}" for host in (DATABASE, POOLER) for place in scene.fleet.sh(host, script(words)).split()]
+    found += ["the output of a play"] * sum(word in output for word in words for output in outputs)
+    scene.wrong.extend(f"a password is found in {place}" for place in found)
+    verdict, transactions = report.verdict, report.tallies[Stream.TRANSACTIONS]
+    failed = transactions.failed + verdict.lost + verdict.doubled + verdict.unknown_committed
+    new = report.tallies[Stream.LOGINS]
+    return [
+        Figure(f"{what}: transactions failed or lost", failed, f"of {transactions.succeeded + failed}", 0),
+        Figure(f"{what}: logins failed", new.failed, f"of {new.succeeded + new.failed}", 0),
+        Figure(f"{what}: sessions ended by us", len(report.closed), "", 0),
+        Figure(f"{what}: withdrawals refused while the login was used", refused, f"of {TURNS}", least=TURNS),
+        Figure(f"{what}: old passwords that still log in", sum(_lets_in(scene, login) for login in old), "", 0),
+        Figure(f"{what}: new passwords that log in", float(_lets_in(scene, now)), "", least=1),
+        Figure(f"{what}: places where a password is found", len(found), "", 0),
+        scene.went_wrong(what),
+    ]
+
+
+class _Login:
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.password = secrets.token_hex(16)
+
+
+def _inventory(scene: Scene, *logins: _Login, goes: _Login | None = None) -> dict[str, Any]:
+    """What a person writes: the logins of now, in PostgreSQL and in the userlist; one that goes in PostgreSQL alone."""
+    owner, *_others = scene.fleet.variables["postgresql_users"]
+    users: list[Mapping[str, Any]] = [owner]
+    users += [{"name": login.name, "password": login.password, "acts_as": "app"} for login in logins]
+    users += [{"name": goes.name, "login": False}] if goes else []
+    return {
+        "postgresql_users": users,
+        "pgbouncer_users": [{"name": login.name, "password": login.password} for login in logins],
+    }
+
+
+def _lets_in(scene: Scene, login: _Login) -> bool:
+    """Whether a password logs in through the pool."""
+    place = f"host={POOLER} port=6432 dbname=app sslmode=verify-full sslrootcert={scene.fleet.authority}"
+    command = [sys.executable, "-m", "tests.lab", "netns", scene.fleet.paths.lab, "--"]
+    command += ["psql", "-XAtqc", "SELECT current_user", f"{place} user={login.name}"]
+    environment = {**os.environ, "PGPASSWORD": login.password}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    return done.stdout.strip() == "app"
