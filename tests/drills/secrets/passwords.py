@@ -25,7 +25,7 @@ WAIT = 120
 
 
 def rotation(scene: Scene) -> list[Figure]:
-    """Each turn the other login comes, the clients go over to it, and the old one is withdrawn; too early is refused."""
+    """Each turn the other login comes, clients go over to it, and the old one is withdrawn. Too early it is refused."""
     what = "passwords"
     now = _Login(NAMES[0])
     scene.play(PLAYBOOK, **_inventory(scene, now))
@@ -67,8 +67,24 @@ def rotation(scene: Scene) -> list[Figure]:
         Figure(f"{what}: old passwords that still log in", sum(_lets_in(scene, login) for login in old), "", 0),
         Figure(f"{what}: new passwords that log in", float(_lets_in(scene, now)), "", least=1),
         Figure(f"{what}: places where a password is found", len(found), "", 0),
+        _one_login(scene, now),
         scene.went_wrong(what),
     ]
+
+
+def _one_login(scene: Scene, login: _Login) -> Figure:
+    """The control: another password for a login that is used. Clients get it as soon as it is in force."""
+    changed = _Login(login.name)
+
+    def event(mark: Mark) -> None:
+        scene.play("pgfleet.pooler.site", **_inventory(scene, changed))
+        mark.become(changed.name, changed.password)
+
+    settings = replace(scene.settings(), user=login.name, password=login.password)
+    report = under_load(scene.fleet.paths.lab, settings, event)
+    harmed = len(report.closed) + sum(tally.failed for tally in report.tallies.values())
+    scene.fleet.role({})
+    return Figure("plain: one login with another password: clients harmed, as the count must see", harmed, "", least=1)
 
 
 class _Login:
