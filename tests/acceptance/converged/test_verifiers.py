@@ -27,6 +27,8 @@ def test_postgresql_takes_our_verifier_as_it_is_and_the_pool_logs_in_with_it(lab
 def test_a_user_of_the_userlist_logs_in_to_the_server_with_the_verifier_alone(lab: Scenario, pooler: Remote) -> None:
     listed = userlist.parse(pooler.sh(_USERLIST))
     assert set(listed) == {"listed", OPERATOR, WATCHER, "pgbouncer"}
+    # Whoever comes by certificate has an empty secret, by which nobody logs in.
+    assert listed.pop(WATCHER) == ""
     assert all(scram.is_verifier(secret) for secret in listed.values())
     assert clients.by_psycopg(lab, "listed", "app") == ("listed", "app")
 
