@@ -239,7 +239,12 @@ class _Translator:
             user: Entry = {"name": name}
             if name in admins or name in stats:
                 user["console"] = "admin" if name in admins else "stats"
-            user |= self.secret(name)
+            secret = self.secret(name)
+            if secret and user.get("console") == "stats":
+                secret = {"certificate": True}
+                why = "its seat is taken with a client certificate, not by a password (CVE-2026-107350)"
+                self.reason(f"users.{name}", "changed", why)
+            user |= secret
             texts = self.old.ini.users.get(name, {})
             user |= self.entry("users", name, texts, instances)
             if name in self.old.ini.users and not texts and name not in self.old.users:

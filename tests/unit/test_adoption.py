@@ -139,6 +139,18 @@ def test_forced_user_with_a_password_is_lost_unless_clients_show_none() -> None:
     assert "databases.a.user" not in fates(read(f"{entry}trust\n"))
 
 
+def test_seat_for_statistics_by_password_becomes_one_by_certificate() -> None:
+    text = f"[databases]\na = host=db1\n[pgbouncer]\n{OPEN}stats_users = watcher, quiet\nadmin_users = ops\n"
+    old = read(text, users=f'"watcher" "{secrets.token_hex(8)}"\n"ops" "{scram.verifier(secrets.token_hex(8))}"\n')
+
+    users = {each["name"]: each for each in translate.translate(old).options["users"]}
+
+    assert users["watcher"] == {"name": "watcher", "console": "stats", "certificate": True}
+    assert users["quiet"] == {"name": "quiet", "console": "stats"}
+    assert users["ops"].keys() == {"name", "console", "verifier"}
+    assert fates(old)["users.watcher"] == "changed"
+
+
 def test_secrets_stand_in_their_own_file_and_nowhere_else(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     password, inline, verifier = secrets.token_hex(8) + "{{x}}", secrets.token_hex(8), scram.verifier("x", iterations=1)
     text = f"[databases]\na = host=db1 password={inline}\n[pgbouncer]\n{OPEN}auth_file = /u\n"

@@ -14,7 +14,7 @@ from tests.acceptance import clients
 from tests.acceptance.playbook import Run, run, site
 from tests.acceptance.remote import Remote
 from tests.acceptance.scenario import DATABASE, POOLER, Scenario
-from tests.acceptance.search import script
+from tests.secret_search import search
 
 Play = Callable[..., Run]
 
@@ -69,5 +69,5 @@ def test_logins_take_turns_and_nobody_is_withdrawn_who_is_used(lab: Scenario, pl
     clients.connect(lab, "turn 2", password=two).close()
     words = {one, two}
     for host in (DATABASE, POOLER):
-        assert Remote(lab, host).sh(script(words)).split() == []
+        assert search(Remote(lab, host).sh, words) == set()
     assert not any(word in each.output for word in words for each in (came, refused, went))

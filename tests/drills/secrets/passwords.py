@@ -11,11 +11,10 @@ from dataclasses import replace
 from typing import Any
 
 from pooler.drill.book import Stream
-from tests.acceptance.search import script
 from tests.drills.figures import Figure
 from tests.drills.under_load import Mark, under_load
 
-from .scene import DATABASE, POOLER, Scene
+from .scene import POOLER, Scene
 
 PLAYBOOK = "pgfleet.pooler.rotate_passwords"
 NAMES = ("app_1", "app_2")
@@ -53,9 +52,7 @@ def rotation(scene: Scene) -> list[Figure]:
     report = under_load(scene.fleet.paths.lab, settings, event)
     scene.keep(what, report)
     words = {login.password for login in (*old, now)}
-    found = [f"{host}: {place}" for host in (DATABASE, POOLER) for place in scene.fleet.sh(host, script(words)).split()]
-    found += ["the output of a play"] * sum(word in output for word in words for output in outputs)
-    scene.wrong.extend(f"a password is found in {place}" for place in found)
+    told = sum(word in output for word in words for output in outputs)
     verdict, transactions = report.verdict, report.tallies[Stream.TRANSACTIONS]
     failed = transactions.failed + verdict.lost + verdict.doubled + verdict.unknown_committed
     new = report.tallies[Stream.LOGINS]
@@ -66,7 +63,8 @@ def rotation(scene: Scene) -> list[Figure]:
         Figure(f"{what}: withdrawals refused while the login was used", refused, f"of {TURNS}", least=TURNS),
         Figure(f"{what}: old passwords that still log in", sum(_lets_in(scene, login) for login in old), "", 0),
         Figure(f"{what}: new passwords that log in", float(_lets_in(scene, now)), "", least=1),
-        Figure(f"{what}: places where a password is found", len(found), "", 0),
+        scene.found(what, words),
+        Figure(f"{what}: plays that tell a password", told, f"of {len(outputs)}", 0),
         _one_login(scene, now),
         scene.went_wrong(what),
     ]
