@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, overload
+from typing import Any
 
 from ..server import Server
 from .decide import State
@@ -71,13 +71,11 @@ def status(picture: Picture) -> dict[str, Any]:
     }
 
 
-@overload
-def spelled(server: Server) -> str: ...
-@overload
-def spelled(server: Server | None) -> str | None: ...
 def spelled(server: Server | None) -> str | None:
-    if server is None:
-        return None
+    return None if server is None else address(server)
+
+
+def address(server: Server) -> str:
     return f"[{server.host}]:{server.port}" if ":" in server.host else f"{server.host}:{server.port}"
 
 
