@@ -174,7 +174,10 @@ def chain() -> Iterator[Chain]:
     now = datetime.now(UTC)
     ours, theirs = (certificates.new_authority("fleet", now=now - timedelta(days=9)) for _ in range(2))
     leaves = {
-        **{name: certificates.issue(ours, _client(name), now) for name in ("alice", "bob", "pgbouncer", "chief")},
+        **{
+            name: certificates.issue(ours, _client(name), now)
+            for name in ("alice", "bob", "pgbouncer", "chief", "watcher")
+        },
         **{f"{name} of theirs": certificates.issue(theirs, _client(name), now) for name in ("alice", "pgbouncer")},
         **{
             f"{name} of old": certificates.issue(ours, _client(name, days=1), now - timedelta(days=5))
@@ -218,8 +221,9 @@ def chain() -> Iterator[Chain]:
 
 def _inventory(made: Chain) -> Pooler:
     users = [
-        {"name": name, "verifier": scram.verifier(made.passwords[name]), "console": seat}
-        for name, seat in SEATS.items()
+        {"name": "chief", "console": SEATS["chief"], "verifier": scram.verifier(made.passwords["chief"])},
+        # There is no password that would open it.
+        {"name": "watcher", "console": SEATS["watcher"], "certificate": True},
     ]
     databases = [
         {"name": "app", "dbname": "postgres"},

@@ -477,15 +477,17 @@ def test_our_own_consoles_go_on_when_the_user_of_their_name_goes(tier: Tier) -> 
 # Seats at the console
 
 
-@pytest.mark.parametrize("seat", [None, "stats"])
-def test_former_admin_can_command_nothing_more(tier: Tier, seat: str | None) -> None:
+@pytest.mark.parametrize("by_certificate", [False, True])
+def test_former_admin_can_command_nothing_more(tier: Tier, by_certificate: bool) -> None:
+    """Without a seat, or with one for statistics, which goes with a certificate."""
     (ops,) = tier.users("alice")
     tier.starts(users=[ops | {"console": "admin"}, *tier.users("bob")])
     console, bob = tier.enter("alice", "pgbouncer"), tier.enter("bob")
     assert alive(bob)
     console.execute("RELOAD")
 
-    tier.becomes(users=[ops | {"console": seat}, *tier.users("bob")])
+    watcher = {"name": "alice", "console": "stats", "certificate": True}
+    tier.becomes(users=[watcher if by_certificate else ops, *tier.users("bob")])
 
     with pytest.raises(psycopg.Error):
         console.execute("RELOAD")
