@@ -29,8 +29,8 @@ def two() -> Iterator[Pair]:
 
 def test_it_follows_the_leader_as_with_a_certificate(two: Pair) -> None:
     agent = two.start_agent(password=PASSWORD)
-    until(lambda: agent.ask("/status")[1]["servers"].get("127.0.0.11:5432", {}).get("writable") is True)
-    assert agent.ask("/status")[1]["servers"]["127.0.0.12:5432"]["writable"] is False
+    wanted = {"127.0.0.11:5432": True, "127.0.0.12:5432": False}
+    until(lambda: {name: each["writable"] for name, each in agent.ask("/status")[1]["servers"].items()} == wanted)
 
 
 @pytest.mark.parametrize(
