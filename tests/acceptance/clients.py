@@ -47,7 +47,13 @@ def connect(scenario: Scenario, user: str = "app", database: str = "app", **opti
 
 
 def console(scenario: Scenario, instance: int, user: str, **options: Any) -> psycopg.Connection[Any]:
-    """The console of an instance through its own port, which only the pooler host itself can reach."""
+    """The console of an instance through its own port, which only the pooler host itself can reach.
+
+    With a certificate where the user's seat wants one, and with his password else, unless `options` say otherwise.
+    """
+    seats = scenario.variables["pgbouncer_users"]
+    if not options and any(seat["name"] == user and seat.get("certificate") for seat in seats):
+        options = certificate(scenario, user)
     with namespace.inside(network.host_namespace(scenario.name, POOLER)):
         return connect(scenario, user, "pgbouncer", host="localhost", hostaddr="127.0.0.1", port=instance, **options)
 
