@@ -66,6 +66,12 @@ def verifies(verifier: str, password: str) -> bool:
     return hmac.compare_digest(known.stored_key + known.server_key, derived.stored_key + derived.server_key)
 
 
+def keys(password: str, salt: bytes, iterations: int) -> tuple[bytes, bytes]:
+    """ClientKey and ServerKey (RFC 5802, section 3). Slow on purpose; the first one is as good as the password."""
+    salted = hashlib.pbkdf2_hmac("sha256", prepared(password), salt, iterations)
+    return hmac.digest(salted, b"Client Key", "sha256"), hmac.digest(salted, b"Server Key", "sha256")
+
+
 def parse(verifier: str) -> Verifier:
     """The parts of a verifier. Raises InvalidError, which never repeats the text: it may well be a password."""
     match = _SHAPE.fullmatch(verifier)
@@ -93,14 +99,8 @@ def is_verifier(text: str) -> bool:
 
 
 def _derived(password: str, salt: bytes, iterations: int) -> Verifier:
-    salted = hashlib.pbkdf2_hmac("sha256", prepared(password), salt, iterations)
-    client_key = hmac.digest(salted, b"Client Key", "sha256")
-    return Verifier(
-        iterations=iterations,
-        salt=salt,
-        stored_key=hashlib.sha256(client_key).digest(),
-        server_key=hmac.digest(salted, b"Server Key", "sha256"),
-    )
+    client_key, server_key = keys(password, salt, iterations)
+    return Verifier(iterations, salt, stored_key=hashlib.sha256(client_key).digest(), server_key=server_key)
 
 
 def _unreadable(what: str) -> InvalidError:

@@ -11,3 +11,6 @@ class Server:
 
     host: str
     port: int = 5432
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"

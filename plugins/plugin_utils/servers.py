@@ -59,7 +59,7 @@ class Servers:
 
     @property
     def name(self) -> str:
-        return ", ".join(map(_spelled, [self._leader] if self._leader else self._servers))
+        return ", ".join(map(str, [self._leader] if self._leader else self._servers))
 
     def ask(self, database: str, audit: str, statements: Sequence[str] = ()) -> Observed:
         self.trips += 1
@@ -69,7 +69,7 @@ class Servers:
                 return document
         answer = asyncio.run(self._asked(self._leader, database, audit, statements))
         if isinstance(answer, str):
-            raise DatabaseError(f"{_spelled(self._leader)}: {answer}")
+            raise DatabaseError(f"{self._leader}: {answer}")
         return answer
 
     async def _found(self, database: str, audit: str) -> tuple[Server, Observed]:
@@ -80,12 +80,12 @@ class Servers:
         if len(leaders) == 1:
             return leaders[0]
         if leaders:
-            names = " and ".join(_spelled(server) for server, _said in leaders)
+            names = " and ".join(str(server) for server, _said in leaders)
             raise DatabaseError(
                 f"{names} all take writes, so nothing was done (name the servers of one cluster; in a failover, wait "
                 "until Patroni has stopped the old leader)"
             )
-        told = [f"{_spelled(server)}: {said if isinstance(said, str) else 'is in recovery'}" for server, said in pairs]
+        told = [f"{server}: {said if isinstance(said, str) else 'is in recovery'}" for server, said in pairs]
         raise DatabaseError(
             "none of the servers takes writes, so nothing was done (name all servers of the cluster, the leader among "
             "them):\n" + "\n".join(told)
@@ -157,7 +157,3 @@ def _tls(login: Login) -> ssl.SSLContext:
         except OSError as error:
             raise InvalidError([Problem("cert", f"{login.cert}, {login.key}: {error.strerror or error}")]) from None
     return context
-
-
-def _spelled(server: Server) -> str:
-    return f"[{server.host}]:{server.port}" if ":" in server.host else f"{server.host}:{server.port}"

@@ -113,11 +113,8 @@ class Console:
     async def _session(self, seconds: float, late: str = "") -> AsyncIterator[wire.Session]:
         try:
             async with asyncio.timeout(seconds):
-                session = await wire.over_socket(self.socket, CONSOLE, CONSOLE)
-                try:
+                with contextlib.closing(await wire.over_socket(self.socket, CONSOLE, CONSOLE)) as session:
                     yield session
-                finally:
-                    session.close()
         except TimeoutError:
             raise PoolerError(late or f"does not answer within {seconds:g} s") from None
 

@@ -72,11 +72,7 @@ def status(picture: Picture) -> dict[str, Any]:
 
 
 def spelled(server: Server | None) -> str | None:
-    return None if server is None else address(server)
-
-
-def address(server: Server) -> str:
-    return f"[{server.host}]:{server.port}" if ":" in server.host else f"{server.host}:{server.port}"
+    return None if server is None else str(server)
 
 
 def _host(picture: Picture, *, replica: bool) -> str:

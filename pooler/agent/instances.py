@@ -138,11 +138,8 @@ class Instances:
 
     async def _served(self, console: Console, database: str) -> Served:
         try:
-            session = await wire.over_socket(console.socket, self._config.role, database)
-            try:
+            with contextlib.closing(await wire.over_socket(console.socket, self._config.role, database)) as session:
                 (table,) = await session.ask(THROUGH_POOL)
-            finally:
-                session.close()
             recovery, *read_only = table.first()
         except (PoolerError, ValueError) as error:
             return Served(time.monotonic(), error=str(error))

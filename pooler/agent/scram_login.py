@@ -12,8 +12,8 @@ import hmac
 import secrets
 from dataclasses import dataclass, field
 
+from .. import scram
 from ..errors import PoolerError
-from ..saslprep import prepared
 
 MECHANISM = "SCRAM-SHA-256"
 
@@ -49,9 +49,7 @@ class Login:
             raise PoolerError("the server's SCRAM challenge is not understood") from None
         if not nonce.startswith(self._nonce) or nonce == self._nonce or not 1 <= iterations <= _MOST_ITERATIONS:
             raise PoolerError("the server's SCRAM challenge is not an answer to ours")
-        salted = hashlib.pbkdf2_hmac("sha256", prepared(self._password), salt, iterations)
-        client_key = hmac.digest(salted, b"Client Key", "sha256")
-        server_key = hmac.digest(salted, b"Server Key", "sha256")
+        client_key, server_key = scram.keys(self._password, salt, iterations)
         without_proof = f"c={base64.b64encode(_HEADER.encode()).decode()},r={nonce}"
         said = ",".join((self._bare, challenge, without_proof)).encode()
         signature = hmac.digest(hashlib.sha256(client_key).digest(), said, "sha256")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 
 from ..agent import wire
@@ -31,8 +32,7 @@ async def ask(console: Console, seconds: float = SECONDS) -> Answers:
     missing: dict[str, str] = {}
     try:
         async with asyncio.timeout(seconds):
-            session = await wire.over_socket(console.socket, CONSOLE, CONSOLE)
-            try:
+            with closing(await wire.over_socket(console.socket, CONSOLE, CONSOLE)) as session:
                 for question in QUESTIONS:
                     session.send(f"SHOW {question}")
                     table, refusal = await session.answer()
@@ -40,8 +40,6 @@ async def ask(console: Console, seconds: float = SECONDS) -> Answers:
                         missing[question] = refusal
                     else:
                         tables[question] = table
-            finally:
-                session.close()
     except TimeoutError:
         return _cut_off(tables, missing, f"no answer within {seconds:g} s")
     except PoolerError as error:

@@ -16,7 +16,7 @@ from .. import settings
 from ..agent.consoles import CONSOLE
 from ..agent.counts import Cause, Counts
 from ..agent.decide import Reason
-from ..agent.health import Picture, address, ready
+from ..agent.health import Picture, ready
 from ..agent.instances import Instance
 from ..agent.records import explained
 from ..agent.rest import OLD
@@ -149,19 +149,19 @@ def _of_cluster(picture: Picture) -> Iterator[Sample]:
     leader = picture.state.leader
     yield Sample(LEADER_KNOWN, (), leader is not None and picture.state.lost is None)
     if leader is not None:
-        yield Sample(LEADER, (address(leader),), 1)
+        yield Sample(LEADER, (str(leader),), 1)
     for server, answer in picture.answers.items():
-        yield Sample(SERVER_UP, (address(server),), answer.word is not None)
+        yield Sample(SERVER_UP, (str(server),), answer.word is not None)
         if answer.word is not None:
-            yield Sample(SERVER_WRITABLE, (address(server),), answer.word.writable)
+            yield Sample(SERVER_WRITABLE, (str(server),), answer.word.writable)
             if server == leader and answer.word.timeline:
                 yield Sample(LEADER_TIMELINE, (), answer.word.timeline)
     for url, view in picture.views.items():
         yield Sample(PATRONI_UP, (url,), view.cluster is not None and picture.now - view.at <= OLD)
     for member in _latest(picture):
         if not member.leads and member.host and member.lag is not None:
-            yield Sample(REPLICA_LAG, (address(member.server),), member.lag)
-            yield Sample(REPLICA_SERVES, (address(member.server),), member.server in picture.serving.servers)
+            yield Sample(REPLICA_LAG, (str(member.server),), member.lag)
+            yield Sample(REPLICA_SERVES, (str(member.server),), member.server in picture.serving.servers)
 
 
 def _latest(picture: Picture) -> tuple[Member, ...]:

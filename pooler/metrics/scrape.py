@@ -6,6 +6,7 @@ import asyncio
 import re
 import time
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
+from contextlib import closing
 from functools import cache, partial
 from pathlib import Path
 
@@ -69,11 +70,10 @@ class Metrics:
             if picture.state.pause is None and pool is not None and pool.writable and pool.fresh(picture.now):
                 try:
                     async with asyncio.timeout(SECONDS):
-                        session = await wire.over_socket(instance.console.socket, self._config.role, DATABASE)
-                        try:
+                        with closing(
+                            await wire.over_socket(instance.console.socket, self._config.role, DATABASE)
+                        ) as session:
                             (table,) = await session.ask(_MOST_CONNECTIONS)
-                        finally:
-                            session.close()
                     return int(table.first()[0])
                 except (PoolerError, ValueError, TimeoutError):
                     return None
