@@ -30,27 +30,32 @@ class Canary:
         self._last = time.monotonic()
         self._socket = socket
         self._role = role
-        self._first = asyncio.Event()
+        self._succeeded = asyncio.Event()
         self._task = asyncio.create_task(self._run())
 
     async def started(self, seconds: float) -> bool:
         """Whether a transaction has succeeded within so long."""
-        try:
-            async with asyncio.timeout(seconds):
-                await self._first.wait()
-        except TimeoutError:
-            return False
-        return True
+        return await self._success(seconds)
 
     def cancel(self) -> None:
         self._task.cancel()
 
-    async def stop(self) -> dict[str, float | int]:
-        """End it, the transaction under way included."""
+    async def stop(self, seconds: float) -> dict[str, float | int]:
+        """End it after one more success, or so long: only then is it known how long it has waited."""
+        self._succeeded.clear()
+        await self._success(seconds)
         self._task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._task
         return {"stall": round(max(self._stall, self._gap()), 4), "failed": self.failed, "done": self.done}
+
+    async def _success(self, seconds: float) -> bool:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._succeeded.wait()
+        except TimeoutError:
+            return False
+        return True
 
     def _gap(self) -> float:
         return time.monotonic() - self._last
@@ -75,7 +80,7 @@ class Canary:
                     self._stall = max(self._stall, self._gap())
                 self._last = time.monotonic()
                 self.done += 1
-                self._first.set()
+                self._succeeded.set()
                 await asyncio.sleep(PACE)
         finally:
             if session is not None:

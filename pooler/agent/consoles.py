@@ -90,24 +90,29 @@ class Console:
         It stays in force without the session in which it was ordered. What is paused already stays so.
         """
         async with self._session(SECONDS) as session:
-            await _begin_pause(session, databases)
+            session.send(*_pauses(databases))
+            # The engine reads in order and does not answer a PAUSE that waits: this answer tells that it was read.
+            await _table_of(session, "SHOW VERSION")
 
-    async def pause(self, databases: Collection[str] | None, seconds: float) -> None:
-        """Pause these, or everything, and wait until no transaction is left."""
+    async def over(self, databases: Collection[str] | None, seconds: float) -> None:
+        """Wait until no transaction is left in these, or in any, after they were paused."""
         async with self._session(seconds, f"transactions are open for more than {seconds:g} s") as session:
-            await _begin_pause(session, databases)
             # A pause closes server connections as they become free: the last one gone, all is over.
             while _connected(await _table_of(session, "SHOW SERVERS"), databases):
                 await asyncio.sleep(_POLL)
 
-    async def resume(self, mine: Collection[str]) -> None:
-        """End these pauses; those that are over already are none."""
+    async def resume(self, mine: Collection[str], first: Collection[str] = ()) -> None:
+        """End these pauses; those that are over already are none.
+
+        `first` are those of them that are most likely in force, in the form in which they were made: for clients each
+        question beforehand would be a wait. Of what is not in force the engine refuses the end.
+        """
         async with self._session(SECONDS) as session:
+            await session.answers(*resumes(first))
             state, databases = await session.ask("SHOW STATE", "SHOW DATABASES")
             paused = {name for name, is_paused in databases.picked("name", "paused") if is_paused == "1"}
-            commands = resumes((_everything(state) | paused) & frozenset(mine))
-            if commands:
-                await session.tell(*commands)
+            if left := resumes((_everything(state) | paused) & frozenset(mine)):
+                await session.tell(*left)
 
     @contextlib.asynccontextmanager
     async def _session(self, seconds: float, late: str = "") -> AsyncIterator[wire.Session]:
@@ -125,12 +130,6 @@ def resumes(paused: Collection[str]) -> tuple[str, ...]:
         *(("RESUME",) if ALL in paused else ()),
         *(f"RESUME {quoted(name)}" for name in sorted(paused) if name != ALL),
     )
-
-
-async def _begin_pause(session: wire.Session, databases: Collection[str] | None) -> None:
-    """The engine reads in order and does not answer a PAUSE that waits: the answer to a SHOW tells that it was read."""
-    session.send(*_pauses(databases))
-    await _table_of(session, "SHOW VERSION")
 
 
 async def _table_of(session: wire.Session, query: str) -> Table:

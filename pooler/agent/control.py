@@ -23,7 +23,7 @@ MOST_SECONDS = 300.0
 """The longest hold."""
 
 CANARY_SECONDS = 2.0
-"""Within so long the canary's first transaction must succeed."""
+"""Within so long the canary's first transaction must succeed, and the last one is waited for."""
 
 
 _UNDOING = ("/resume", "/release", "/canary/stop")
@@ -45,6 +45,7 @@ class Control:
             "/hold": self._hold,
             "/pause": self._pause,
             "/point": self._point,
+            "/paused": self._paused,
             "/resume": self._resume,
             "/release": self._release,
             "/canary": self._start_canary,
@@ -94,14 +95,16 @@ class Control:
         journal.say(f"held by {self._by}")
         return Answer()
 
-    async def _pause(self, request: Request) -> Answer:
-        """All or none. Whatever comes in between, the follower ends it at its limit."""
-        seconds = min(float(request.body["seconds"]), self._config.pause_limit)
+    async def _pause(self, _request: Request) -> Answer:
+        """No transaction begins any more; all or none. Whatever comes in between, the follower ends it at its limit."""
         limit = self._config.pause_limit
+        silent = [f"instance {name} does not answer" for name, seen in self._instances.seen.items() if not seen.facts]
+        if silent:
+            return Answer(504, {"error": "; ".join(silent)})
         async with self._follower.own():
             self._follower.paused(Pause("switchover", time.monotonic() + limit))
             try:
-                wrong = await self._hands.pause("switchover", limit, seconds)
+                wrong = await self._hands.start_pause("switchover", limit)
             except BaseException:
                 await self._end_pause()
                 raise
@@ -109,6 +112,12 @@ class Control:
                 await self._end_pause()
                 return Answer(504, {"error": "; ".join(wrong)})
         return Answer()
+
+    async def _paused(self, request: Request) -> Answer:
+        """Answered when the last transaction that was under way is over."""
+        seconds = min(float(request.body["seconds"]), self._config.pause_limit)
+        wrong = await self._hands.paused(seconds)
+        return Answer(504, {"error": "; ".join(wrong)}) if wrong else Answer()
 
     async def _point(self, request: Request) -> Answer:
         server = Server(str(request.body["host"]), int(request.body["port"]))
@@ -144,7 +153,7 @@ class Control:
 
     async def _stop_canary(self, _request: Request) -> Answer:
         canary, self._canary = self._canary, None
-        felt: Mapping[str, Any] = await canary.stop() if canary else _NOTHING_FELT
+        felt: Mapping[str, Any] = await canary.stop(CANARY_SECONDS) if canary else _NOTHING_FELT
         return Answer(body=felt)
 
     async def _end_pause(self) -> list[str]:

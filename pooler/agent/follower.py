@@ -153,7 +153,8 @@ class Follower:
 
     async def _pause(self) -> None:
         try:
-            await self._hands.start_pause("loss", self._config.pause_limit)
+            for wrong in await self._hands.start_pause("loss", self._config.pause_limit):
+                journal.trouble(wrong)
         except PoolerError:
             self.state = replace(self.state, pause=None)
             raise

@@ -82,8 +82,11 @@ class Hands:
                 journal.say(f"hosts file: {_spelled(pointers)}")
             return await self._reload(list(self._alive()))
 
-    async def start_pause(self, reason: Reason, seconds: float) -> None:
-        """Nobody begins a transaction from now on, anywhere; for so many seconds at most. Does not wait."""
+    async def start_pause(self, reason: Reason, seconds: float) -> list[str]:
+        """Nobody begins a transaction from now on, anywhere; for so many seconds at most. Does not wait.
+
+        Returns what is wrong with instances that answered before.
+        """
         databases = self._form()
         self._remember(reason, seconds)
 
@@ -91,29 +94,19 @@ class Hands:
             await console.start_pause(databases(console))
             self._told[console.name] = time.monotonic()
 
-        for wrong in await _each(self._alive(), pause):
-            journal.trouble(wrong)
-
-    async def pause(self, reason: Reason, limit: float, seconds: float) -> list[str]:
-        """Pause every instance and wait for the transactions under way. Returns what is wrong; then nothing is over."""
-        silent = [f"instance {name} does not answer" for name, seen in self._instances.seen.items() if not seen.facts]
-        if silent:
-            return silent
-        databases = self._form()
-        self._remember(reason, limit)
-
-        async def pause(console: Console) -> None:
-            await console.pause(databases(console), seconds)
-            self._told[console.name] = time.monotonic()
-
         return await _each(self._alive(), pause)
+
+    async def paused(self, seconds: float) -> list[str]:
+        """Wait for the transactions under way when the pause began. Returns what is wrong; then it is not over."""
+        databases = self._form()
+        return await _each(self._alive(), lambda console: console.over(databases(console), seconds))
 
     async def resume(self) -> list[str]:
         """End the agent's own pause; what operators have paused stays so. What fails is tried again by `tend`."""
         self._ending = True
         self._to_resume = set(self._instances.seen)
         wrong = await self._resume(self._to_resume)
-        self._instances.look_now()
+        self._instances.look_after_pause()
         return wrong
 
     async def tend(self, pointers: Pointers) -> None:
@@ -265,8 +258,12 @@ class Hands:
     async def _resume(self, names: Collection[int]) -> list[str]:
         operators = self._records.paused()
 
+        databases = self._form()
+
         async def resume(console: Console) -> None:
-            await console.resume(self._own(console.name) - operators)
+            mine = self._own(console.name) - operators
+            form = databases(console)
+            await console.resume(mine, mine & (frozenset((ALL,)) if form is None else form))
             self._told[console.name] = time.monotonic()
             self._to_resume.discard(console.name)
 

@@ -116,7 +116,11 @@ class HostsFile:
         return True
 
     def _replace(self, text: str) -> None:
-        """By one rename: a reader sees the old file or the new one. Mode and owner stay."""
+        """By one rename: a reader sees the old file or the new one, also after a crash. Mode and owner stay.
+
+        Which of the two, the rename is not forced to the disk for: clients would wait for that, and where the agent
+        comes to life again it looks who leads.
+        """
         status = self._path.stat()
         fresh = self._path.with_name(f".{NAME}.agent")
         handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -128,8 +132,3 @@ class HostsFile:
             file.flush()
             os.fsync(handle)
         fresh.rename(self._path)
-        directory = os.open(self._directory, os.O_RDONLY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)

@@ -77,6 +77,10 @@ class Instances:
         for event in self._wake.values():
             event.set()
 
+    def look_after_pause(self) -> None:
+        """A moment later: clients who have waited come first."""
+        asyncio.get_running_loop().call_later(_SOON, self.look_now)
+
     async def run(self) -> None:
         async with asyncio.TaskGroup() as group:
             for name in self.seen:

@@ -80,8 +80,12 @@ class Session:
 
     async def tell(self, *commands: str) -> None:
         """The same with all of them sent at once: for commands, whose answers are short."""
+        _unless_refused(await self.answers(*commands))
+
+    async def answers(self, *commands: str) -> list[tuple[Table, str]]:
+        """The same, and a refusal is an answer."""
         self.send(*commands)
-        _unless_refused([await self.answer() for _command in commands])
+        return [await self.answer() for _command in commands]
 
     def send(self, *queries: str) -> None:
         """Without waiting for anything."""

@@ -62,8 +62,11 @@ class Agent:
     def hold(self, seconds: float) -> None:
         self._post("/hold", {"seconds": seconds})
 
-    def pause(self, seconds: float) -> None:
-        self._post("/pause", {"seconds": seconds}, seconds)
+    def pause(self) -> None:
+        self._post("/pause")
+
+    def paused(self, seconds: float) -> None:
+        self._post("/paused", {"seconds": seconds}, seconds)
 
     def point(self, server: Server) -> None:
         self._post("/point", {"host": server.host, "port": server.port})
@@ -152,8 +155,13 @@ class Agents:
 
         self._each(self._all, hold)
 
-    def pause(self, seconds: float) -> None:
-        self._each(self._held, lambda agent: agent.pause(seconds))
+    def pause(self) -> None:
+        """No transaction begins any more."""
+        self._each(self._held, Agent.pause)
+
+    def paused(self, seconds: float) -> None:
+        """Wait until those are over that were under way."""
+        self._each(self._held, lambda agent: agent.paused(seconds))
 
     def point(self, server: Server) -> None:
         self._each(self._held, lambda agent: agent.point(server))

@@ -12,6 +12,8 @@ from pathlib import Path
 from threading import Event
 
 from ..agent.config import AgentConfig
+from ..agent.hosts import HostsFile
+from ..errors import PoolerError
 from . import report
 from .coordinator import Coordinator, Limits, rest
 from .pipeline import Taken
@@ -71,7 +73,8 @@ def _carry_out(options: Options, work: Callable[[Coordinator], Report]) -> int:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     for asked in (signal.SIGINT, signal.SIGTERM):
         signal.signal(asked, lambda _signal, _frame: stop.set())
-    coordinator = Coordinator(options.agents, _config(options), options.limits, _tell, options.check, stop)
+    config = _config(options)
+    coordinator = Coordinator(options.agents, config, _databases(config), options.limits, _tell, options.check, stop)
     done = work(coordinator)
     with contextlib.suppress(BrokenPipeError):
         print(done.to_json() if options.as_json else done.text(), flush=True)
@@ -88,3 +91,13 @@ def _config(options: Options) -> AgentConfig:
     path = Path(options.config)
     config = AgentConfig.from_json(path.read_text(encoding="utf-8"), name=str(path))
     return replace(config, patroni=options.patroni) if options.patroni else config
+
+
+def _databases(config: AgentConfig) -> tuple[str, ...]:
+    """Those of PostgreSQL that follow the leader by name; none where the hosts file is not at hand."""
+    try:
+        entries = HostsFile().read().databases
+    except PoolerError:
+        return ()
+    leading = [name for name, target in config.targets.items() if target == "leader" and name != "*"]
+    return tuple(sorted({entries[name].get("dbname", name) for name in leading if name in entries}))

@@ -1,16 +1,17 @@
 """Patroni is given an order while the clients of every pooler host wait between transactions.
 
-The order of the steps is what loses nothing: all hosts are paused before Patroni is told; the hosts file names the new
-leader while they are; they go on only when that one takes writes by its own words over SQL, since Patroni's REST says
-so some tenths of a second too early. PAUSE has closed every server connection, so nothing has to be reconnected.
+The order of the steps is what loses nothing: all hosts are paused before Patroni is told, and by then their hosts files
+name the new leader; they go on only when that one takes writes by its own words over SQL, since Patroni's REST says so
+some tenths of a second too early. PAUSE has closed every server connection, so nothing has to be reconnected.
 """
 
 from __future__ import annotations
 
 import ssl
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Event
@@ -25,7 +26,7 @@ from . import preconditions
 from .agents import Agent, Agents
 from .change import SEARCH, Change
 from .patroni_rest import Order, Rest
-from .pipeline import Do, Step, StepError, Taken, run
+from .pipeline import Step, StepError, Taken, run
 from .preconditions import Activity
 from .report import Report
 from .sql import Database
@@ -35,6 +36,9 @@ _CATCH_UP = 2.0
 
 _LOOK = 0.05
 """Seconds between two looks at transactions."""
+
+_WARM, _WARMERS = 100, 8
+"""The most databases that are entered beforehand, and how many at once."""
 
 
 @dataclass(frozen=True)
@@ -55,32 +59,31 @@ def steps(
     agents: Agents,
     change: Change,
     limits: Limits,
-    checkpoint: Do,
+    prepare: Sequence[Step],
     clock: Callable[[], float] = time.monotonic,
 ) -> tuple[Step, ...]:
-    """What is done. It can be stopped until Patroni has its order; from then on only the way ahead is short."""
+    """What is done, after what is prepared. It can be stopped until Patroni has its order; from then on only the way
+    ahead is short.
+    """
     paused_at = [0.0]
 
     def pause() -> None:
         paused_at[0] = clock()
-        agents.pause(limits.pause)
+        agents.pause()
 
-    def point_back() -> None:
-        if not change.order.sent:
-            agents.point(change.before)
-
-    def point_anew() -> None:
-        if change.order.sent:
-            agents.point(change.leader())
+    def paused() -> None:
+        agents.paused(max(0.0, paused_at[0] + limits.pause - clock()))
 
     before = [
-        Step("checkpoint", checkpoint),
+        *prepare,
         Step("hold", lambda: agents.hold(limits.lease), agents.release),
         Step("canary", agents.start_canaries, agents.stop_canaries),
         Step("pause", pause, agents.resume),
-        # Also where it is the old one: an agent that was pointed somewhere takes its silence for no loss.
-        Step("point", lambda: agents.point(change.after), point_back),
-        Step(change.name, lambda: change.give(paused_at[0] + limits.stall), point_anew),
+        # While the last transactions end: it is no wait for anybody. Also where it is the old one: an agent that was
+        # pointed somewhere takes its silence for no loss.
+        Step("point", lambda: agents.point(change.after), lambda: agents.point(change.leader())),
+        Step("paused", paused),
+        Step(change.name, lambda: change.give(paused_at[0] + limits.stall)),
     ]
     return (
         *(replace(step, stoppable=True) for step in before),
@@ -94,11 +97,13 @@ def steps(
 class Coordinator:
     """One run. `agents` are the URLs of all pooler hosts' agents; with `check` it ends before anybody notices.
 
-    `told` hears of each step; `stop`, when set, ends the run early.
+    `databases` are those of PostgreSQL which clients reach through the poolers. `told` hears of each step; `stop`, when
+    set, ends the run early.
     """
 
     agents: tuple[str, ...]
     config: AgentConfig
+    databases: tuple[str, ...]
     limits: Limits
     told: Callable[[Taken], None]
     check: bool = False
@@ -135,7 +140,8 @@ class Coordinator:
             members.url(leader), "/switchover", {"leader": leader.name, "candidate": candidate.name}, self.limits.lease
         )
         stack.callback(order.close)
-        self._carry_out(agents, members, "switchover", order, old, new.server, lambda: new.state() == "writable")
+        prepare = (self._checkpoint(old), Step("warm-up", lambda: self._warm_up(new.server)))
+        self._carry_out(agents, members, prepare, order, old, new.server, lambda: new.state() == "writable")
 
     def _restart(self, stack: ExitStack) -> None:
         agents, members = self._agents(stack), rest(self.config)
@@ -149,13 +155,13 @@ class Coordinator:
         def again() -> bool:
             return old.started() not in ("", began) and old.state() == "writable"
 
-        self._carry_out(agents, members, "restart", order, old, old.server, again)
+        self._carry_out(agents, members, (self._checkpoint(old),), order, old, old.server, again)
 
     def _carry_out(
         self,
         agents: Agents,
         members: Rest,
-        name: str,
+        prepare: Sequence[Step],
         order: Order,
         old: Database,
         after: Server,
@@ -164,7 +170,7 @@ class Coordinator:
         if self.check:
             return
         change = Change(
-            name,
+            "switchover" if self._report.candidate else "restart",
             order,
             before=old.server,
             after=after,
@@ -173,7 +179,7 @@ class Coordinator:
             elsewhere=lambda: self._elsewhere(replace(members, timeout=1.0)),
         )
         try:
-            todo = steps(agents, change, self.limits, lambda: self._checkpoint(old))
+            todo = steps(agents, change, self.limits, prepare)
             self._found(steps=run(todo, self.told, self.stop.is_set))
         finally:
             self._found(hosts=dict(agents.felt), changed=order.sent and not order.refused, patroni=change.took)
@@ -186,7 +192,7 @@ class Coordinator:
 
     def _database(self, stack: ExitStack, server: Server) -> Database:
         application = "pooler-switchover" if self._report.candidate else "pooler-restart"
-        database = Database(server, self.config.client_leaf, self.config.role, self.config.dbname, application)
+        database = Database(server, self.config, application)
         stack.callback(database.close)
         return database
 
@@ -210,10 +216,28 @@ class Coordinator:
             lasting = preconditions.lasting(first, activity, time.monotonic() - began)
             preconditions.transactions(lasting, self.limits.transaction)
 
-    def _checkpoint(self, old: Database) -> None:
+    def _checkpoint(self, old: Database) -> Step:
         """Patroni orders one in the pause; there is less left for it to write when there has just been one."""
-        if not old.checkpoint():
-            self._note(f"{self.config.role} may not order a checkpoint beforehand; a superuser may, when much is dirty")
+
+        def checkpoint() -> None:
+            if not old.checkpoint():
+                role = self.config.role
+                self._note(f"{role} may not order a checkpoint beforehand; a superuser may, when much is dirty")
+
+        return Step("checkpoint", checkpoint)
+
+    def _warm_up(self, candidate: Server) -> None:
+        """A server's first session in a database gathers the catalogue that all later ones begin with.
+
+        Clients would wait for it. A database that our role may not enter is left as it is.
+        """
+
+        def enter(dbname: str) -> None:
+            with closing(Database(candidate, self.config, "pooler-warm-up", dbname)) as database:
+                database.state()
+
+        with ThreadPoolExecutor(_WARMERS) as threads:
+            list(threads.map(enter, self.databases[:_WARM]))
 
     def _elsewhere(self, members: Rest) -> Server | None:
         with ExitStack() as stack:

@@ -8,6 +8,7 @@ from typing import Literal
 import psycopg
 from psycopg.conninfo import make_conninfo
 
+from ..agent.config import AgentConfig
 from ..errors import PoolerError
 from ..server import Server
 from .preconditions import Activity, Transaction
@@ -35,13 +36,15 @@ class Database:
     The members' own scripts can tell by `application`, the connection's name there, that something is planned.
     """
 
-    def __init__(self, server: Server, leaf: str, role: str, dbname: str, application: str) -> None:
+    def __init__(self, server: Server, config: AgentConfig, application: str, dbname: str | None = None) -> None:
         self.server = server
+        leaf = config.client_leaf
         self._conninfo = make_conninfo(
             host=server.host,
             port=server.port,
-            user=role,
-            dbname=dbname,
+            user=config.role,
+            password=config.password,
+            dbname=dbname or config.dbname,
             sslmode="verify-full",
             sslrootcert=str(Path(leaf, "ca.crt")),
             sslcert=str(Path(leaf, "tls.crt")),

@@ -6,21 +6,23 @@ import contextlib
 import json
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict
 
 from pooler.drill.report import Report
 from pooler.drill.settings import Settings
 
+from .priority import stand_back
+
 
 class Loads:
-    """By name of the design. All are warm when it is made."""
+    """By name of the design. All are warm when it is made. Those `behind` stand back for the others."""
 
-    def __init__(self, lab: str, settings: Mapping[str, Settings]) -> None:
+    def __init__(self, lab: str, settings: Mapping[str, Settings], behind: Collection[str] = ()) -> None:
         self._stack = contextlib.ExitStack()
         with contextlib.ExitStack() as undo:
             undo.push(self._stack)
-            self._processes = {name: self._start(lab, each) for name, each in settings.items()}
+            self._processes = {name: self._start(lab, each, name in behind) for name, each in settings.items()}
             for name, process in self._processes.items():
                 if not _line(process):
                     raise SystemExit(f"the load on {name} could not begin")
@@ -45,11 +47,16 @@ class Loads:
             raise SystemExit(f"the load on {', '.join(silent)} has ended without a report")
         return {name: Report.from_json(report) for name, report in reports.items()}
 
-    def _start(self, lab: str, settings: Settings) -> subprocess.Popen[str]:
+    def _start(self, lab: str, settings: Settings, behind: bool) -> subprocess.Popen[str]:
         command = [sys.executable, "-m", "tests.lab", "netns", lab, "--", sys.executable, "-m", "pooler.drill"]
         # Sessions share the processors equally (sched_autogroup): clients of one design that storm slow no other's.
         process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            preexec_fn=stand_back if behind else None,
         )
         self._stack.enter_context(process)
         self._stack.callback(_close, process)
@@ -69,9 +76,9 @@ class Loads:
 
 
 @contextlib.contextmanager
-def loads(lab: str, settings: Mapping[str, Settings]) -> Iterator[Loads]:
+def loads(lab: str, settings: Mapping[str, Settings], behind: Collection[str] = ()) -> Iterator[Loads]:
     """None of them outlives the block."""
-    running = Loads(lab, settings)
+    running = Loads(lab, settings, behind)
     try:
         yield running
     finally:

@@ -67,9 +67,10 @@ def test_a_switchover_loses_no_transaction(two: Pair, agent: Agent) -> None:
     connection = agent.connect(leaf=True)
     assert order(connection, "/hold", seconds=60) == 200
     assert order(connection, "/canary") == 200
-    assert order(connection, "/pause", seconds=5) == 200
-    assert paused(two) == [True, True]
+    assert order(connection, "/pause") == 200
     assert order(connection, "/point", host=ADDRESSES[1], port=5432) == 200
+    assert order(connection, "/paused", seconds=5) == 200
+    assert paused(two) == [True, True]
     first.sql("CHECKPOINT")
     first.crash()
     two.patroni.leader, two.patroni.replicas = second.server, {}
@@ -95,8 +96,9 @@ def test_a_switchover_loses_no_transaction(two: Pair, agent: Agent) -> None:
 def test_who_goes_away_in_a_pause_has_it_ended(two: Pair, agent: Agent) -> None:
     connection = agent.connect(leaf=True)
     assert order(connection, "/hold", seconds=60) == 200
-    assert order(connection, "/pause", seconds=5) == 200
+    assert order(connection, "/pause") == 200
     assert order(connection, "/point", host=ADDRESSES[1], port=5432) == 200
+    assert order(connection, "/paused", seconds=5) == 200
     assert paused(two) == [True, True]
     connection.close()
     agent.process.hears("RESUME")
@@ -111,26 +113,33 @@ def test_who_goes_away_in_a_pause_has_it_ended(two: Pair, agent: Agent) -> None:
 def test_a_hold_ends_with_its_lease(two: Pair, agent: Agent) -> None:
     connection = agent.connect(leaf=True)
     assert order(connection, "/hold", seconds=1) == 200
-    assert order(connection, "/pause", seconds=1) == 200
+    assert order(connection, "/pause") == 200
     agent.process.hears("the hold has run out")
     agent.process.hears("RESUME")
     assert paused(two) == [False, False]
-    assert order(connection, "/pause", seconds=1) == 409
+    assert order(connection, "/pause") == 409
     assert order(connection, "/hold", seconds=1) == 200
 
 
-def test_an_open_transaction_is_waited_for_and_then_the_pause_is_given_up(two: Pair, agent: Agent) -> None:
+def test_an_open_transaction_is_waited_for_and_then_the_pause_can_be_given_up(two: Pair, agent: Agent) -> None:
     connection = agent.connect(leaf=True)
     assert order(connection, "/hold", seconds=60) == 200
     with two.client(50002) as client, client.transaction():
         client.execute("SELECT 1")
-        status, answer = tell(connection, "/pause", body={"seconds": 0.5})
+        assert order(connection, "/pause") == 200
+        assert order(connection, "/point", host=ADDRESSES[1], port=5432) == 200
+        status, answer = tell(connection, "/paused", body={"seconds": 0.5})
         assert status == 504
-        assert "instance 50002: transactions are open for more than 0.5 s" in answer["error"]
+        assert answer["error"] == "instance 50002: transactions are open for more than 0.5 s"
+        # It stays where it is, and in force, until whoever ordered it has undone what else was ordered.
+        assert client.execute(WHERE).fetchone() == (ADDRESSES[0], False)
+        assert order(connection, "/point", host=ADDRESSES[0], port=5432) == 200
+        assert order(connection, "/resume") == 200
         assert paused(two) == [False, False]
         client.execute("SELECT 1")
     assert not two.record("pause.json").exists()
-    assert order(connection, "/pause", seconds=5) == 200
+    assert order(connection, "/pause") == 200
+    assert order(connection, "/paused", seconds=5) == 200
     assert order(connection, "/resume") == 200
 
 
@@ -139,7 +148,7 @@ def test_an_instance_that_does_not_answer_is_not_paused_over(two: Pair, agent: A
     until(lambda: not agent.status()["instances"]["50002"]["ready"])
     connection = agent.connect(leaf=True)
     assert order(connection, "/hold", seconds=60) == 200
-    status, answer = tell(connection, "/pause", body={"seconds": 0.5})
+    status, answer = tell(connection, "/pause", body={})
     assert status == 504
     # In the agent's words, or, when its console has not been looked at since, in those of the system.
     assert re.fullmatch(r"instance 50002(:.* refused| does not answer)", answer["error"])
@@ -153,7 +162,7 @@ def paused_one(two: Pair) -> bool:
 def test_an_agent_is_held_by_one_at_a_time_and_only_by_the_role(two: Pair, agent: Agent) -> None:
     one, other, stranger = agent.connect(leaf=True), agent.connect(leaf=True), agent.connect()
     assert order(stranger, "/hold", seconds=60) == 403
-    assert order(other, "/pause", seconds=1) == 409
+    assert order(other, "/pause") == 409
     assert order(one, "/hold", seconds=60) == 200
     assert order(one, "/hold", seconds=60) == 200
     assert order(other, "/hold", seconds=60) == 409

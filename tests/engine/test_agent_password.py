@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 from collections.abc import Iterator
 
 import pytest
 
 from pooler import scram
+from pooler.agent.config import AgentConfig
+from pooler.server import Server
+from pooler.switchover.sql import Database
 from tests.engine.pair import HBA, ROLE, Pair, pair, until
 
 ASKED = HBA.replace(f"hostssl all {ROLE} 127.0.0.0/8 cert", f"hostssl all {ROLE} 127.0.0.0/8 scram-sha-256")
@@ -39,3 +43,11 @@ def test_it_follows_the_leader_as_with_a_certificate(two: Pair) -> None:
 def test_without_the_right_password_it_says_why(two: Pair, password: str | None, said: str) -> None:
     agent = two.start_agent(password=password)
     until(lambda: said in agent.ask("/status")[1]["servers"].get("127.0.0.11:5432", {}).get("error", ""))
+
+
+@pytest.mark.parametrize(("password", "state"), [(PASSWORD, "writable"), (None, "silent")])
+def test_a_switchover_asks_servers_with_it_too(two: Pair, password: str | None, state: str) -> None:
+    leaf = str(two.place / "etc/leaf")
+    config = AgentConfig(6432, (50001,), leaf, leaf, ROLE, "postgres", password)
+    with two.inside(), contextlib.closing(Database(Server("127.0.0.11"), config, "pooler-switchover")) as database:
+        assert database.state() == state

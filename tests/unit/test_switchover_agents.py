@@ -37,8 +37,9 @@ def test_orders_reach_every_agent_with_their_values(fleet: Fleet, pair: tuple[St
     with agents(fleet, *pair) as all_of_them:
         all_of_them.hold(60)
         all_of_them.start_canaries()
-        all_of_them.pause(5)
+        all_of_them.pause()
         all_of_them.point(Server("10.0.0.2", 5433))
+        all_of_them.paused(5)
         all_of_them.resume()
         all_of_them.stop_canaries()
         all_of_them.release()
@@ -46,8 +47,9 @@ def test_orders_reach_every_agent_with_their_values(fleet: Fleet, pair: tuple[St
         assert stand_in.told == [
             ("/hold", {"seconds": 60}),
             ("/canary", {}),
-            ("/pause", {"seconds": 5}),
+            ("/pause", {}),
             ("/point", {"host": "10.0.0.2", "port": 5433}),
+            ("/paused", {"seconds": 5}),
             ("/resume", {}),
             ("/canary/stop", {}),
             ("/release", {}),
@@ -67,7 +69,7 @@ def test_all_agents_are_told_at_the_same_time(fleet: Fleet, pair: tuple[StandIn,
         stand_in.before = meet
     with agents(fleet, *pair) as all_of_them:
         all_of_them.hold(60)
-        all_of_them.pause(5)
+        all_of_them.pause()
     assert not meeting.broken
 
 
@@ -96,7 +98,7 @@ def test_every_failing_agent_is_named(fleet: Fleet, pair: tuple[StandIn, StandIn
     with agents(fleet, *pair) as all_of_them:
         all_of_them.hold(60)
         with pytest.raises(PoolerError) as error:
-            all_of_them.pause(5)
+            all_of_them.pause()
     assert all(f"a transaction of {stand_in.url} goes on" in str(error.value) for stand_in in pair)
 
 
@@ -107,7 +109,7 @@ def test_a_lost_connection_is_told_once_and_not_opened_again(fleet: Fleet, pair:
         both.hold(60)
         two.lose.add("/pause")
         with pytest.raises(PoolerError, match=f"^{re.escape(two.url)}: [^;]*$"):
-            both.pause(5)
+            both.pause()
         two.lose.clear()
         both.resume()
         both.release()
@@ -120,7 +122,7 @@ def test_a_connection_that_the_agent_has_ended_is_lost_too(fleet: Fleet) -> None
         stand_in.close.add("/hold")
         one.hold(60)
         with pytest.raises(PoolerError, match=re.escape(stand_in.url)):
-            one.pause(5)
+            one.pause()
     assert stand_in.paths == ["/hold"]
 
 

@@ -13,13 +13,14 @@ from pooler.server import Server
 from pooler.switchover.agents import Agent, Agents
 from pooler.switchover.change import Change
 from pooler.switchover.coordinator import Limits, steps
-from pooler.switchover.pipeline import StepError, run
+from pooler.switchover.pipeline import Step, StepError, run
 from tests.unit import stand_in_agents
 from tests.unit.stand_in_agents import Fleet, StandIn
 
 OLD, NEW, THIRD = Server("10.0.0.1"), Server("10.0.0.2"), Server("10.0.0.3")
 LIMITS = Limits(pause=5, stall=10)
-WHOLE = ["/hold", "/canary", "/pause", "/point", "/resume", "/canary/stop", "/release"]
+WHOLE = ["/hold", "/canary", "/pause", "/point", "/paused", "/resume", "/canary/stop", "/release"]
+ORDERED = WHOLE[: WHOLE.index("/resume")]
 
 
 @dataclass
@@ -68,7 +69,7 @@ class Scene:
 
     def run(self, after: Server = NEW) -> Change:
         change = self.patroni.change(after)
-        todo = steps(self.agents, change, LIMITS, lambda: None, lambda: self.patroni.now)
+        todo = steps(self.agents, change, LIMITS, (), lambda: self.patroni.now)
         run(todo, lambda _taken: None, self.stop.is_set)
         return change
 
@@ -113,7 +114,7 @@ def test_patroni_is_told_only_when_everybody_is_paused_and_clients_go_on_only_wh
 
     scene.one.before = scene.two.before = look
     scene.run()
-    assert sent["/pause"] == sent["/point"] == [False, False]
+    assert sent["/pause"] == sent["/point"] == sent["/paused"] == [False, False]
     assert sent["/resume"] == writable == [True, True]
 
 
@@ -124,6 +125,7 @@ def test_patroni_is_told_only_when_everybody_is_paused_and_clients_go_on_only_wh
         ("/canary", ["/hold", "/canary", "/canary/stop", "/release"]),
         ("/pause", ["/hold", "/canary", "/pause", "/resume", "/canary/stop", "/release"]),
         ("/point", ["/hold", "/canary", "/pause", "/point", "/point", "/resume", "/canary/stop", "/release"]),
+        ("/paused", [*ORDERED, "/point", "/resume", "/canary/stop", "/release"]),
     ],
 )
 def test_a_step_that_one_host_refuses_is_undone_on_all_and_patroni_hears_nothing(
@@ -133,14 +135,14 @@ def test_a_step_that_one_host_refuses_is_undone_on_all_and_patroni_hears_nothing
     scene.fails("cannot")
     assert scene.one.paths == undone
     assert not scene.patroni.sent
-    assert scene.pointed() == ([NEW.host, OLD.host] if path == "/point" else [])
+    assert scene.pointed() == ([NEW.host, OLD.host] if path in ("/point", "/paused") else [])
 
 
 def test_a_refusal_of_patroni_brings_everybody_back_to_the_old_leader_at_once(scene: Scene) -> None:
     scene.patroni.refuses = "412: candidate name does not match with sync_standby"
     scene.patroni.writable = {OLD: 0.0}
     scene.fails("does not match")
-    assert scene.one.paths == [*WHOLE[:4], "/point", "/resume", "/canary/stop", "/release"]
+    assert scene.one.paths == [*ORDERED, "/point", "/resume", "/canary/stop", "/release"]
     assert scene.pointed() == [NEW.host, OLD.host]
     assert scene.patroni.now - scene.patroni.ordered < 1.0
 
@@ -159,7 +161,7 @@ def test_when_the_candidate_is_late_everybody_is_pointed_at_whoever_leads_and_go
 ) -> None:
     scene.patroni.writable = writable
     scene.fails("10.0.0.2 takes no writes")
-    assert scene.one.paths == scene.two.paths == [*WHOLE[:4], "/point", "/resume", "/canary/stop", "/release"]
+    assert scene.one.paths == scene.two.paths == [*ORDERED, "/point", "/resume", "/canary/stop", "/release"]
     assert scene.pointed() == [NEW.host, leads.host]
 
 
@@ -189,14 +191,14 @@ def test_a_host_that_is_lost_in_the_pause_does_not_keep_the_others_waiting(scene
     assert scene.one.paths[-1] == "/release"
 
 
-@pytest.mark.parametrize("path", ["/hold", "/canary", "/pause", "/point"])
+@pytest.mark.parametrize("path", ["/hold", "/canary", "/pause", "/point", "/paused"])
 def test_who_asks_for_the_end_gets_it_before_patroni_is_told(scene: Scene, path: str) -> None:
     scene.one.before = lambda asked: scene.stop.set() if asked == path else None
     scene.fails("was told to stop")
     assert not scene.patroni.sent
     assert scene.one.paths[-1] == "/release"
-    assert ("/resume" in scene.one.paths) == (path in ("/pause", "/point"))
-    assert scene.pointed() == ([NEW.host, OLD.host] if path == "/point" else [])
+    assert ("/resume" in scene.one.paths) == (path in ("/pause", "/point", "/paused"))
+    assert scene.pointed() == ([NEW.host, OLD.host] if path in ("/point", "/paused") else [])
 
 
 def test_who_asks_for_the_end_afterwards_gets_the_whole(scene: Scene) -> None:
@@ -208,7 +210,7 @@ def test_who_asks_for_the_end_afterwards_gets_the_whole(scene: Scene) -> None:
         wait(seconds)
 
     change.wait = stopped
-    todo = steps(scene.agents, change, LIMITS, lambda: None, lambda: scene.patroni.now)
+    todo = steps(scene.agents, change, LIMITS, (), lambda: scene.patroni.now)
     run(todo, lambda _taken: None, scene.stop.is_set)
     assert scene.one.paths == WHOLE
 
@@ -219,7 +221,7 @@ def test_a_checkpoint_that_fails_holds_nobody(scene: Scene) -> None:
 
     change = scene.patroni.change()
     with pytest.raises(StepError, match="checkpoint: no space left"):
-        run(steps(scene.agents, change, LIMITS, checkpoint), lambda _taken: None)
+        run(steps(scene.agents, change, LIMITS, [Step("checkpoint", checkpoint)]), lambda _taken: None)
     assert scene.one.told == scene.two.told == []
 
 

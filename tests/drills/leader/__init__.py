@@ -41,7 +41,7 @@ def one_run(fleet: Fleet, watch: Watch, row: Row, number: int, short: bool) -> l
     """Load on every design of the row, the event, and what came of it, a line each on the terminal."""
     watch.until("the cluster is whole", Watch.whole)
     settings = {design: scene.settings(fleet, design, row.work) for design in row.designs}
-    with loads(fleet.paths.lab, settings) as running:
+    with loads(fleet.paths.lab, settings, behind={*row.designs} - {scene.OURS}) as running:
         now = scene.Scene(fleet, watch, running, short)
         began = time.monotonic()
         row.event(now)

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.drills.priority import stand_back
 from tests.lab import debian, network
 
 HAPROXY, POLLER = "haproxy", "poller"
@@ -131,7 +132,14 @@ def _start(stack: contextlib.ExitStack, given: Given, tree: Path, name: str, *co
     log = stack.enter_context((place / f"{command[0]}.log").open("ab"))
     inside = ["ip", "netns", "exec", network.lab_namespace(given.lab), "unshare", "--mount", "--propagation=private"]
     inside += ["sh", "-euc", _ENTER, "sh", str(place), str(tree), f"{_UID}:{_UID}"]
-    process = subprocess.Popen([*inside, *command], stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
+    process = subprocess.Popen(
+        [*inside, *command],
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+        preexec_fn=stand_back,
+    )
     stack.callback(process.wait)
     stack.callback(process.kill)
     return process
