@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from pooler.agent import decide
 from tests.drills.figures import Figure
 from tests.drills.fleet import Fleet
 from tests.drills.together import loads
@@ -32,7 +33,11 @@ def run(short: bool, runs: int = 5, events: Sequence[str] = ()) -> list[Figure]:
     with scene.stage() as (fleet, watch):
         for row in chosen:
             for number in range(1 if short else runs):
+                began = time.monotonic()
                 outcomes += one_run(fleet, watch, row, number + 1, short)
+                if row.lost and not short:
+                    # So often agents make clients wait, and not more often: the next loss is to find them willing.
+                    time.sleep(max(0.0, began + decide.WINDOW / decide.PAUSES - time.monotonic()))
     print(f"\n{table(outcomes)}", flush=True)
     return [figure for row in chosen for figure in figures(row, outcomes, timed=not short)]
 

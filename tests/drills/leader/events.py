@@ -125,8 +125,15 @@ def _follow(scene: Scene) -> None:
     scene.watch.until("a server takes writes", lambda watch: writable_since(watch.changes, scene.at) is not None)
     new = writable_since(scene.watch.changes, scene.at)
     assert new
-    scene.floor, scene.followed = new.at - scene.at, new
-    scene.loads.mark(f"{new.member} takes writes after {scene.floor:.2f} s")
+    scene.followed = new
+
+    def acknowledged(watch: Watch) -> float | None:
+        return next((at for at, member in watch.acknowledged if member == new.member and at >= new.at), None)
+
+    scene.watch.until("a commit is acknowledged", lambda watch: acknowledged(watch) is not None)
+    scene.floor = (acknowledged(scene.watch) or 0.0) - scene.at
+    scene.extra["takes writes after, s"] = new.at - scene.at
+    scene.loads.mark(f"{new.member} acknowledges a commit after {scene.floor:.2f} s")
 
 
 def _again(scene: Scene) -> None:

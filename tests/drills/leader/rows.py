@@ -21,6 +21,8 @@ class Row:
 
     `middle`: the most errors that half of the runs may have. `healed`: the most seconds from the event to the last
     error. `wait`: the most seconds that one client may wait. None: no goal. Nothing may ever be lost.
+
+    `lost`: agents see the leader go, and make clients wait.
     """
 
     name: str
@@ -32,6 +34,7 @@ class Row:
     middle: int | None = None
     healed: float | None = None
     wait: float | None = None
+    lost: bool = False
 
     @property
     def slug(self) -> str:
@@ -43,9 +46,9 @@ ROWS = (
     Row("switchover", ours.switchover, beyond=0.1, each=0),
     Row("20 switchovers", ours.switchovers_in_a_row, designs=(OURS,), each=0),
     Row("switchover by REST", events.switchover_by_rest),
-    Row("leader killed", events.leader_killed, beyond=0.5, each=1, middle=5),
-    Row("leader partitioned", events.leader_partitioned, beyond=0.5, each=1, middle=5),
-    Row("PostgreSQL crashed", events.postgresql_crashed, beyond=0.5, each=1, middle=5),
+    Row("leader killed", events.leader_killed, beyond=0.5, each=1, middle=5, lost=True),
+    Row("leader partitioned", events.leader_partitioned, beyond=0.5, each=1, middle=5, lost=True),
+    Row("PostgreSQL crashed", events.postgresql_crashed, beyond=0.5, each=1, middle=5, lost=True),
     Row("leader cut off from etcd", events.leader_cut_off),
     Row("etcd away", events.etcd_away, each=0),
     Row("Patroni silent", events.patroni_silent, each=0),

@@ -32,6 +32,8 @@ class Watch:
     def __init__(self, lab: str, members: Members) -> None:
         self.members = members
         self.changes: list[Change] = []
+        self.acknowledged: list[tuple[float, str]] = []
+        """When each member's first commit was acknowledged after it began to take writes."""
         self.cluster: Cluster = {}
         self.posted: float | None = None
         self.answered: str | None = None
@@ -104,6 +106,8 @@ class Watch:
             with self._news:
                 if "member" in said:
                     self.changes.append(Change(**said))
+                elif "acknowledged" in said:
+                    self.acknowledged.append((said["at"], said["acknowledged"]))
                 elif "cluster" in said:
                     self.cluster = {name: (role, state) for name, (role, state) in said["cluster"].items()}
                 elif "posted" in said:

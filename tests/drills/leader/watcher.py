@@ -3,6 +3,7 @@
 `python -m tests.drills.leader.watcher` reads one line of JSON (`Members`) and prints a line for every change:
 
     {"at": 1700000000.0, "member": "db1", "state": "writable"}          or "read-only", "down"
+    {"at": 1700000000.0, "acknowledged": "db1"}          its first commit after it began to take writes
     {"at": 1700000000.0, "cluster": {"db1": ["leader", "running"], ...}}
 
 `switchover OLD NEW` on standard input asks Patroni for one: `{"posted": 1700000000.0}`, `{"answered": "200 ..."}`.
@@ -64,10 +65,18 @@ def _states(members: Members, name: str) -> Iterator[str]:
                 connect_timeout=2,
                 tcp_user_timeout=1000,
             ) as connection:
+                acknowledged = False
                 while True:
                     begin = time.monotonic()
                     row = connection.execute("SELECT pg_is_in_recovery()").fetchone()
-                    yield "read-only" if row and row[0] else "writable"
+                    state = "read-only" if row and row[0] else "writable"
+                    yield state
+                    if state == "writable" and not acknowledged:
+                        # A synchronous commit, which waits for a replica as those of clients do.
+                        connection.execute("SELECT pg_logical_emit_message(true, 'drill', '')")
+                        acknowledged = True
+                        _say(acknowledged=name)
+                    # The pace of the questions.
                     time.sleep(max(0.0, begin + EACH - time.monotonic()))
         except psycopg.Error:
             yield "down"
