@@ -45,7 +45,6 @@ class Control:
             "/hold": self._hold,
             "/pause": self._pause,
             "/point": self._point,
-            "/paused": self._paused,
             "/resume": self._resume,
             "/release": self._release,
             "/canary": self._start_canary,
@@ -113,18 +112,20 @@ class Control:
                 return Answer(504, {"error": "; ".join(wrong)})
         return Answer()
 
-    async def _paused(self, request: Request) -> Answer:
-        """Answered when the last transaction that was under way is over."""
-        seconds = min(float(request.body["seconds"]), self._config.pause_limit)
-        wrong = await self._hands.paused(seconds)
-        return Answer(504, {"error": "; ".join(wrong)}) if wrong else Answer()
-
     async def _point(self, request: Request) -> Answer:
+        """With `seconds` answered only when the transactions that the pause has found are over: they end meanwhile."""
         server = Server(str(request.body["host"]), int(request.body["port"]))
+        seconds = min(float(request.body.get("seconds", 0.0)), self._config.pause_limit)
         pointers = {name: server for name, target in self._config.targets.items() if target == "leader"}
         async with self._follower.own():
-            wrong = await self._hands.reload_all(pointers)
-            self._follower.pointed(server)
+            over = asyncio.create_task(self._hands.paused(seconds)) if seconds else None
+            try:
+                wrong = await self._hands.reload_all(pointers)
+                self._follower.pointed(server)
+                wrong += await over if over else []
+            finally:
+                if over:
+                    over.cancel()
         journal.say(f"pointed at {spelled(server)} by order")
         return Answer(503, {"error": "; ".join(wrong)}) if wrong else Answer()
 

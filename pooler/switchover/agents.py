@@ -65,11 +65,8 @@ class Agent:
     def pause(self) -> None:
         self._post("/pause")
 
-    def paused(self, seconds: float) -> None:
-        self._post("/paused", {"seconds": seconds}, seconds)
-
-    def point(self, server: Server) -> None:
-        self._post("/point", {"host": server.host, "port": server.port})
+    def point(self, server: Server, seconds: float = 0.0) -> None:
+        self._post("/point", {"host": server.host, "port": server.port, "seconds": seconds}, seconds)
 
     def resume(self) -> None:
         self._post("/resume")
@@ -159,12 +156,9 @@ class Agents:
         """No transaction begins any more."""
         self._each(self._held, Agent.pause)
 
-    def paused(self, seconds: float) -> None:
-        """Wait until those are over that were under way."""
-        self._each(self._held, lambda agent: agent.paused(seconds))
-
-    def point(self, server: Server) -> None:
-        self._each(self._held, lambda agent: agent.point(server))
+    def point(self, server: Server, seconds: float = 0.0) -> None:
+        """With `seconds` wait, so long at most, until the transactions are over that a pause has found under way."""
+        self._each(self._held, lambda agent: agent.point(server, seconds))
 
     def resume(self) -> None:
         self._each(self._held, Agent.resume)

@@ -37,6 +37,9 @@ _CATCH_UP = 2.0
 _LOOK = 0.05
 """Seconds between two looks at transactions."""
 
+_LEAST = 0.1
+"""Seconds for the last transactions to end, however long it took to begin the pause."""
+
 _WARM, _WARMERS = 100, 8
 """The most databases that are entered beforehand, and how many at once."""
 
@@ -71,18 +74,17 @@ def steps(
         paused_at[0] = clock()
         agents.pause()
 
-    def paused() -> None:
-        agents.paused(max(0.0, paused_at[0] + limits.pause - clock()))
+    def point() -> None:
+        agents.point(change.after, max(_LEAST, paused_at[0] + limits.pause - clock()))
 
     before = [
         *prepare,
         Step("hold", lambda: agents.hold(limits.lease), agents.release),
         Step("canary", agents.start_canaries, agents.stop_canaries),
         Step("pause", pause, agents.resume),
-        # While the last transactions end: it is no wait for anybody. Also where it is the old one: an agent that was
-        # pointed somewhere takes its silence for no loss.
-        Step("point", lambda: agents.point(change.after), lambda: agents.point(change.leader())),
-        Step("paused", paused),
+        # While the last transactions end, so that it is no wait for anybody. Also where it is the old one: an agent
+        # that was pointed somewhere takes its silence for no loss.
+        Step("point", point, lambda: agents.point(change.leader())),
         Step(change.name, lambda: change.give(paused_at[0] + limits.stall)),
     ]
     return (

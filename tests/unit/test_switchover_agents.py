@@ -38,8 +38,7 @@ def test_orders_reach_every_agent_with_their_values(fleet: Fleet, pair: tuple[St
         all_of_them.hold(60)
         all_of_them.start_canaries()
         all_of_them.pause()
-        all_of_them.point(Server("10.0.0.2", 5433))
-        all_of_them.paused(5)
+        all_of_them.point(Server("10.0.0.2", 5433), 5)
         all_of_them.resume()
         all_of_them.stop_canaries()
         all_of_them.release()
@@ -48,8 +47,7 @@ def test_orders_reach_every_agent_with_their_values(fleet: Fleet, pair: tuple[St
             ("/hold", {"seconds": 60}),
             ("/canary", {}),
             ("/pause", {}),
-            ("/point", {"host": "10.0.0.2", "port": 5433}),
-            ("/paused", {"seconds": 5}),
+            ("/point", {"host": "10.0.0.2", "port": 5433, "seconds": 5}),
             ("/resume", {}),
             ("/canary/stop", {}),
             ("/release", {}),

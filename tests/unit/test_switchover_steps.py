@@ -19,7 +19,7 @@ from tests.unit.stand_in_agents import Fleet, StandIn
 
 OLD, NEW, THIRD = Server("10.0.0.1"), Server("10.0.0.2"), Server("10.0.0.3")
 LIMITS = Limits(pause=5, stall=10)
-WHOLE = ["/hold", "/canary", "/pause", "/point", "/paused", "/resume", "/canary/stop", "/release"]
+WHOLE = ["/hold", "/canary", "/pause", "/point", "/resume", "/canary/stop", "/release"]
 ORDERED = WHOLE[: WHOLE.index("/resume")]
 
 
@@ -114,7 +114,7 @@ def test_patroni_is_told_only_when_everybody_is_paused_and_clients_go_on_only_wh
 
     scene.one.before = scene.two.before = look
     scene.run()
-    assert sent["/pause"] == sent["/point"] == sent["/paused"] == [False, False]
+    assert sent["/pause"] == sent["/point"] == [False, False]
     assert sent["/resume"] == writable == [True, True]
 
 
@@ -125,7 +125,6 @@ def test_patroni_is_told_only_when_everybody_is_paused_and_clients_go_on_only_wh
         ("/canary", ["/hold", "/canary", "/canary/stop", "/release"]),
         ("/pause", ["/hold", "/canary", "/pause", "/resume", "/canary/stop", "/release"]),
         ("/point", ["/hold", "/canary", "/pause", "/point", "/point", "/resume", "/canary/stop", "/release"]),
-        ("/paused", [*ORDERED, "/point", "/resume", "/canary/stop", "/release"]),
     ],
 )
 def test_a_step_that_one_host_refuses_is_undone_on_all_and_patroni_hears_nothing(
@@ -135,7 +134,7 @@ def test_a_step_that_one_host_refuses_is_undone_on_all_and_patroni_hears_nothing
     scene.fails("cannot")
     assert scene.one.paths == undone
     assert not scene.patroni.sent
-    assert scene.pointed() == ([NEW.host, OLD.host] if path in ("/point", "/paused") else [])
+    assert scene.pointed() == ([NEW.host, OLD.host] if path == "/point" else [])
 
 
 def test_a_refusal_of_patroni_brings_everybody_back_to_the_old_leader_at_once(scene: Scene) -> None:
@@ -191,14 +190,14 @@ def test_a_host_that_is_lost_in_the_pause_does_not_keep_the_others_waiting(scene
     assert scene.one.paths[-1] == "/release"
 
 
-@pytest.mark.parametrize("path", ["/hold", "/canary", "/pause", "/point", "/paused"])
+@pytest.mark.parametrize("path", ["/hold", "/canary", "/pause", "/point"])
 def test_who_asks_for_the_end_gets_it_before_patroni_is_told(scene: Scene, path: str) -> None:
     scene.one.before = lambda asked: scene.stop.set() if asked == path else None
     scene.fails("was told to stop")
     assert not scene.patroni.sent
     assert scene.one.paths[-1] == "/release"
-    assert ("/resume" in scene.one.paths) == (path in ("/pause", "/point", "/paused"))
-    assert scene.pointed() == ([NEW.host, OLD.host] if path in ("/point", "/paused") else [])
+    assert ("/resume" in scene.one.paths) == (path in ("/pause", "/point"))
+    assert scene.pointed() == ([NEW.host, OLD.host] if path == "/point" else [])
 
 
 def test_who_asks_for_the_end_afterwards_gets_the_whole(scene: Scene) -> None:
