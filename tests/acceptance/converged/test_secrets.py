@@ -6,6 +6,7 @@ import pytest
 
 from tests.acceptance.remote import Remote
 from tests.acceptance.scenario import POOLER, Scenario
+from tests.core_dumps import could_dump
 from tests.secret_search import search
 
 
@@ -25,6 +26,21 @@ def test_the_search_finds_what_is_there(lab: Scenario, remote: Remote) -> None:
     remote.sh("systemctl stop found.service; rm /etc/found-a /run/found-b /var/lib/found-c")
     assert {"/etc/found-a", "/run/found-b", "/var/lib/found-c", "journal"} <= found
     assert {place.rpartition("/")[2] for place in found if place.startswith("/proc/")} == {"cmdline", "environ"}
+
+
+def test_no_process_in_a_container_may_write_its_memory_to_a_file(remote: Remote) -> None:
+    assert could_dump(remote.sh) == set()
+
+
+def test_a_process_that_may_is_found(remote: Remote) -> None:
+    name, process = remote.sh("podman ps --format '{{.Names}} {{.Pid}}' | head -n 1").split()
+    limit = f"prlimit --pid {process} --core="
+    remote.sh(f"{limit}4096:4096")
+    try:
+        (found,) = could_dump(remote.sh)
+    finally:
+        remote.sh(f"{limit}0:0")
+    assert found.startswith(f"{name}: ")
 
 
 @pytest.mark.parametrize("name", ["listed"])

@@ -5,22 +5,26 @@ Each row is a function from the scene to figures. A row leaves the fleet in orde
 
 from __future__ import annotations
 
+import secrets
 import sys
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from tests.drills.figures import Figure
 from tests.drills.fleet import booted
 
-from . import logins, passwords, rotation
-from .scene import Row, Scene
+from . import expiry, logins, passwords, rotation
+from .scene import DATABASES, POOLER, Row, Scene
 
 LAB = {
     "name": "drill-secrets",
     "subnet": "10.77.5.0/24",
-    "hosts": {"db1": {"groups": ["database"]}, "pool1": {"groups": ["pooler"]}},
+    "hosts": {**{host: {"groups": ["database"]} for host in DATABASES}, POOLER: {"groups": ["pooler"]}},
 }
 ROWS: Mapping[str, Row] = {
+    "expired": expiry.expired,  # before another authority takes over, which could not have issued what ends today
     "leaves": rotation.leaves,
     "authority": rotation.authority,
     "passwords": passwords.rotation,
@@ -32,8 +36,16 @@ def run(short: bool, runs: int = 1, events: Sequence[str] = ()) -> list[Figure]:
     """`events` are names of rows, all when none is said. There is no shorter form."""
     if unknown := {*events} - {*ROWS}:
         raise SystemExit(f"no such events: {', '.join(sorted(unknown))} (there are {', '.join(ROWS)})")
-    with booted(LAB, {"pgbouncer_settings": {"log_connections": 0, "log_disconnections": 0}}) as fleet:
-        return measure(Scene(fleet), runs, events)
+    with tempfile.TemporaryDirectory(prefix="pgfleet-drill-") as directory:
+        passphrase = secrets.token_urlsafe(16)
+        expiry.aged_authorities(Path(directory), passphrase)
+        variables = {
+            "pgbouncer_settings": {"log_connections": 0, "log_disconnections": 0},
+            "certificates_authority_directory": directory,
+            "certificates_passphrase": passphrase,
+        }
+        with booted(LAB, variables) as fleet:
+            return measure(Scene(fleet), runs, events)
 
 
 def measure(scene: Scene, runs: int = 1, events: Sequence[str] = ()) -> list[Figure]:

@@ -16,7 +16,7 @@ from tests.drills.figures import Figure
 from tests.drills.under_load import Mark
 from tests.lab.network import host_namespace
 
-from .scene import CONSOLES, DATABASE, POOLER, Scene
+from .scene import CONSOLES, DATABASES, POOLER, Scene
 
 _POOLER_PORTS = (*((port, "postgresql", "server") for port in (*CONSOLES, 6432)), (9127, "tls", "server"))
 _DATABASE_PORTS = (
@@ -25,13 +25,18 @@ _DATABASE_PORTS = (
     (2379, "tls", "etcd"),
     (2380, "tls", "etcd"),
 )
-_PORTS = {POOLER: ("/etc/pgbouncer/tls", _POOLER_PORTS), DATABASE: ("/etc/pgfleet/tls", _DATABASE_PORTS)}
+_PORTS = {
+    POOLER: ("/etc/pgbouncer/tls", _POOLER_PORTS),
+    **dict.fromkeys(DATABASES, ("/etc/pgfleet/tls", _DATABASE_PORTS)),
+}
+_CLIENT, _ETCD_CLIENT = "/etc/pgbouncer/tls/client", "/etc/pgfleet/tls/etcd-client"
 _CLIENT_PORTS = (
-    (5432, "postgresql", DATABASE, "/etc/pgbouncer/tls/client"),
-    (8008, "tls", DATABASE, "/etc/pgbouncer/tls/client"),
-    (9127, "tls", POOLER, "/etc/pgbouncer/tls/client"),
-    (2379, "tls", DATABASE, "/etc/pgfleet/tls/etcd-client"),
+    (9127, "tls", POOLER, POOLER, _CLIENT),
+    *((5432, "postgresql", host, POOLER, _CLIENT) for host in DATABASES),
+    *((8008, "tls", host, POOLER, _CLIENT) for host in DATABASES),
+    *((2379, "tls", host, host, _ETCD_CLIENT) for host in DATABASES),
 )
+"""Port, its protocol and host; a leaf that opens it, and on which host."""
 _HANDSHAKES = 16
 """On each port: of two instances that share one, either is met but for one time in 2 ** 15."""
 
@@ -68,7 +73,12 @@ def _rotated(scene: Scene, what: str) -> list[Figure]:
 
     figures = scene.felt(what, event)
     secret |= _authority_keys(scene) | {scene.fleet.password, str(scene.fleet.variables["certificates_passphrase"])}
-    figures += [*_served(scene, what, before), _recycled(scene, what), scene.found(what, secret), scene.cores(what)]
+    figures += [
+        *shown_ports(scene, what, before),
+        _recycled(scene, what),
+        *scene.found(what, secret),
+        scene.cores(what),
+    ]
     return [*figures, scene.went_wrong(what)]
 
 
@@ -102,11 +112,10 @@ def _authority_keys(scene: Scene) -> set[str]:
 def _doors(scene: Scene, directory: Path) -> list[dict[str, object]]:
     """Where certificates of clients are asked for, each with a copy of the leaf that opens it now."""
     doors: list[dict[str, object]] = []
-    for port, protocol, host, leaf in _CLIENT_PORTS:
-        copy = directory / leaf.strip("/").replace("/", "-")
+    for port, protocol, host, owner, leaf in _CLIENT_PORTS:
+        copy = directory / owner
         copy.mkdir(exist_ok=True)
         for name in ("tls.crt", "tls.key"):
-            owner = DATABASE if leaf.startswith("/etc/pgfleet") else POOLER
             scene.fleet.fetch(owner, f"{leaf}/current/{name}", copy / name)
         doors.append({"host": host, "port": port, "protocol": protocol, "leaf": str(copy)})
     return doors
@@ -118,14 +127,14 @@ def _refusals(scene: Scene, doors: Sequence[Mapping[str, object]]) -> list[str]:
     return list(json.loads(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout))
 
 
-def _served(scene: Scene, what: str, before: Mapping[tuple[str, int], frozenset[str]]) -> list[Figure]:
+def shown_ports(scene: Scene, what: str, before: Mapping[tuple[str, int], frozenset[str]]) -> list[Figure]:
     """Every port shows what lies on its host, and none of what it showed before."""
     after, old, other = fingerprints(scene), 0, 0
     for host, (directory, ports) in _PORTS.items():
         for port, _kind, leaf in ports:
             pem = scene.fleet.sh(host, f"cat {directory}/{leaf}/current/tls.crt")
             wanted = served.fingerprint(pem)
-            old += bool(after[host, port] & before[host, port])
+            old += bool(after[host, port] & before.get((host, port), frozenset()))
             other += after[host, port] != {wanted}
     ports_of_all = f"of {len(after)}"
     return [
@@ -143,7 +152,7 @@ def _recycled(scene: Scene, what: str) -> Figure:
     )
     until = time.monotonic() + 60
     while True:
-        left = int(scene.fleet.sh(DATABASE, f'podman exec spilo psql -XAtq -U postgres -d postgres -c "{query}"'))
+        left = sum(int(scene.psql(host, query)) for host in DATABASES)
         if not left or time.monotonic() > until:
             return Figure(f"{what}: server connections with the old certificate", left, "", 0)
         time.sleep(0.5)

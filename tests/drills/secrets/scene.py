@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import subprocess
 import sys
@@ -13,29 +14,26 @@ from typing import Any
 from pooler.drill.book import Stream
 from pooler.drill.report import Report
 from pooler.drill.settings import Settings
+from tests.core_dumps import could_dump
 from tests.drills.figures import Figure
 from tests.drills.fleet import Fleet, Play
 from tests.drills.under_load import Mark, under_load
 from tests.secret_search import search
 
-DATABASE, POOLER = "db1", "pool1"
+DATABASES = ("db1", "db2", "db3")
+POOLER = "pool1"
+HOSTS = (*DATABASES, POOLER)
 DETAILS = Path("build/drills/secrets")
 CONSOLES = (50001, 50002)
-
-_CORES = """
-for id in $(podman ps --quiet); do
-  pid=$(podman inspect --format '{{.State.Pid}}' "$id")
-  grep -Eq '^Max core file size +0 +0 ' "/proc/$pid/limits" || podman inspect --format '{{.Name}}' "$id"
-done
-"""
 
 
 @dataclass(frozen=True)
 class Scene:
-    """`wrong` is what went otherwise than it should, for the terminal."""
+    """`wrong` is what went otherwise than it should, for the terminal; `outputs` what playbooks have printed."""
 
     fleet: Fleet
     wrong: list[str] = field(default_factory=list)
+    outputs: list[str] = field(default_factory=list, repr=False)
 
     def settings(self) -> Settings:
         """Eight clients that keep their connections, three that open a new one for every query."""
@@ -50,9 +48,15 @@ class Scene:
 
     def play(self, playbook: str, **changes: Any) -> Play:
         """A playbook that must succeed."""
-        play = self.fleet.play(playbook, changes)
+        play = self.tried(playbook, **changes)
         if play.status:
             self.wrong.append(f"{playbook} with {sorted(changes)} failed: {play.output[-2000:]}")
+        return play
+
+    def tried(self, playbook: str, **changes: Any) -> Play:
+        """A playbook that may fail."""
+        play = self.fleet.play(playbook, changes)
+        self.outputs.append(play.output)
         return play
 
     def felt(self, what: str, event: Callable[[Mark], None]) -> list[Figure]:
@@ -79,17 +83,34 @@ class Scene:
             Figure(f"{what}: longest stall", stall, "s"),
         ]
 
-    def found(self, what: str, words: set[str]) -> Figure:
-        """Secrets that are on hosts, where none of them is to be."""
-        places = {f"{host}: {place}" for host in (DATABASE, POOLER) for place in search(self._sh(host), words)}
+    def found(self, what: str, words: set[str]) -> list[Figure]:
+        """Secrets where none of them is to be: on the hosts, and in what the playbooks of this row have printed."""
+        places = {f"{host}: {place}" for host in HOSTS for place in search(self._sh(host), words)}
         self.wrong.extend(f"a secret is in {place}" for place in sorted(places))
-        return Figure(f"{what}: places with a secret on the hosts", len(places), f"({len(words)} sought)", 0)
+        told = sum(any(word in output for word in words) for output in self.outputs)
+        return [
+            Figure(f"{what}: places with a secret on the hosts", len(places), f"({len(words)} sought)", 0),
+            Figure(f"{what}: plays that tell a secret", told, f"of {len(self.outputs)}", 0),
+        ]
 
     def cores(self, what: str) -> Figure:
         """Processes that could leave their memory, keys and all, in a file."""
-        could = [f"{host}: {name}" for host in (DATABASE, POOLER) for name in self.fleet.sh(host, _CORES).splitlines()]
-        self.wrong.extend(f"{name} may write a core dump" for name in could)
-        return Figure(f"{what}: containers that may write a core dump", len(could), "", 0)
+        could = {f"{host}: {name}" for host in HOSTS for name in could_dump(self._sh(host))}
+        self.wrong.extend(f"{name} may write a core dump" for name in sorted(could))
+        return Figure(f"{what}: processes that may write a core dump", len(could), "", 0)
+
+    def psql(self, host: str, query: str) -> str:
+        """What PostgreSQL on a database host answers."""
+        return self.fleet.sh(host, f'podman exec spilo psql -XAtq -U postgres -d postgres -c "{query}"').strip()
+
+    def console(self, command: str) -> list[dict[str, str]]:
+        """The rows of all instances."""
+        asked = (
+            f"podman exec pgbouncer-{each} psql -Xq --csv -h /run/pgbouncer/{each} -p 6432 -U pgbouncer -d pgbouncer "
+            f"-c '{command}'\n"
+            for each in CONSOLES
+        )
+        return [row for each in asked for row in csv.DictReader(self.fleet.sh(POOLER, each).splitlines())]
 
     def _sh(self, host: str) -> Callable[[str], str]:
         return lambda script: self.fleet.sh(host, script)
@@ -100,6 +121,7 @@ class Scene:
             print(f"  {wrong}", file=sys.stderr, flush=True)
         count = len(self.wrong)
         self.wrong.clear()
+        self.outputs.clear()
         return Figure(f"{what}: things that went otherwise than they should", count, "", 0)
 
     def keep(self, what: str, report: Report) -> None:
