@@ -1,4 +1,4 @@
-"""What clients feel while secrets change: certificates of both sides, and the authority that signs them.
+"""What clients feel while secrets change: certificates, the authority that signs them, passwords.
 
 Each row is a function from the scene to figures. A row leaves the fleet in order, whatever it has found.
 """
@@ -15,7 +15,7 @@ from pathlib import Path
 from tests.drills.figures import Figure
 from tests.drills.fleet import booted
 
-from . import expiry, logins, passwords, rotation
+from . import expiry, logins, methods, passwords, rotation
 from .scene import DATABASES, POOLER, Row, Scene
 
 LAB = {
@@ -28,6 +28,7 @@ ROWS: Mapping[str, Row] = {
     "leaves": rotation.leaves,
     "authority": rotation.authority,
     "passwords": passwords.rotation,
+    "methods": methods.methods,
     "logins": logins.logins,
 }
 

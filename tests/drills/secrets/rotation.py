@@ -50,10 +50,10 @@ def authority(scene: Scene) -> list[Figure]:
     """Another authority for the whole fleet; afterwards nobody takes a leaf of the old one any more."""
     what = "authority"
     with tempfile.TemporaryDirectory(prefix="pgfleet-drill-") as directory:
-        doors = _doors(scene, Path(directory))
-        before = _refusals(scene, doors)
+        doors = copied_leaves(scene, Path(directory))
+        before = refusals(scene, doors)
         figures = _rotated(scene, what)
-        after = _refusals(scene, doors)
+        after = refusals(scene, doors)
     print(*(f"  {door['host']}:{door['port']}: {why}" for door, why in zip(doors, after, strict=True)), sep="\n")
     every = f"of {len(doors)}"
     return [
@@ -109,7 +109,7 @@ def _authority_keys(scene: Scene) -> set[str]:
     return {line for key in keys for line in key.decode().splitlines()[2:-1] if len(line) >= 20}
 
 
-def _doors(scene: Scene, directory: Path) -> list[dict[str, object]]:
+def copied_leaves(scene: Scene, directory: Path) -> list[dict[str, object]]:
     """Where certificates of clients are asked for, each with a copy of the leaf that opens it now."""
     doors: list[dict[str, object]] = []
     for port, protocol, host, owner, leaf in _CLIENT_PORTS:
@@ -121,7 +121,7 @@ def _doors(scene: Scene, directory: Path) -> list[dict[str, object]]:
     return doors
 
 
-def _refusals(scene: Scene, doors: Sequence[Mapping[str, object]]) -> list[str]:
+def refusals(scene: Scene, doors: Sequence[Mapping[str, object]]) -> list[str]:
     command = [sys.executable, "-m", "tests.lab", "netns", scene.fleet.paths.lab, "--"]
     command += [sys.executable, "-m", "tests.drills.secrets.doors", json.dumps(doors)]
     return list(json.loads(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout))

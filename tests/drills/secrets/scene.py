@@ -85,13 +85,17 @@ class Scene:
 
     def found(self, what: str, words: set[str]) -> list[Figure]:
         """Secrets where none of them is to be: on the hosts, and in what the playbooks of this row have printed."""
-        places = {f"{host}: {place}" for host in HOSTS for place in search(self._sh(host), words)}
+        places = self.places(words)
         self.wrong.extend(f"a secret is in {place}" for place in sorted(places))
         told = sum(any(word in output for word in words) for output in self.outputs)
         return [
             Figure(f"{what}: places with a secret on the hosts", len(places), f"({len(words)} sought)", 0),
             Figure(f"{what}: plays that tell a secret", told, f"of {len(self.outputs)}", 0),
         ]
+
+    def places(self, words: set[str]) -> set[str]:
+        """Where on the hosts any of the words is."""
+        return {f"{host}: {place}" for host in HOSTS for place in search(self._sh(host), words)}
 
     def cores(self, what: str) -> Figure:
         """Processes that could leave their memory, keys and all, in a file."""
