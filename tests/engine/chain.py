@@ -22,7 +22,7 @@ from psycopg.conninfo import make_conninfo
 
 from pooler import auth_hba, auth_query, bundle, certificates, scram, userlist, variables
 from pooler.bundle import Facts
-from pooler.certificates import Leaf, LeafRequest
+from pooler.certificates import KeyType, Leaf, LeafRequest
 from pooler.files import File
 from pooler.model import Pooler
 from pooler.server import Server
@@ -170,21 +170,24 @@ class Chain:
 
 
 @contextlib.contextmanager
-def chain() -> Iterator[Chain]:
+def chain(kind: KeyType = "ecdsa") -> Iterator[Chain]:
+    """`kind`: of the keys of all leaves."""
     now = datetime.now(UTC)
     ours, theirs = (certificates.new_authority("fleet", now=now - timedelta(days=9)) for _ in range(2))
     leaves = {
         **{
-            name: certificates.issue(ours, _client(name), now)
+            name: certificates.issue(ours, _client(name, kind), now)
             for name in ("alice", "bob", "pgbouncer", "chief", "watcher")
         },
-        **{f"{name} of theirs": certificates.issue(theirs, _client(name), now) for name in ("alice", "pgbouncer")},
         **{
-            f"{name} of old": certificates.issue(ours, _client(name, days=1), now - timedelta(days=5))
+            f"{name} of theirs": certificates.issue(theirs, _client(name, kind), now) for name in ("alice", "pgbouncer")
+        },
+        **{
+            f"{name} of old": certificates.issue(ours, _client(name, kind, days=1), now - timedelta(days=5))
             for name in ("alice", "pgbouncer")
         },
     }
-    door, database = (certificates.issue(ours, _server(address), now) for address in (POOLER, POSTGRESQL))
+    door, database = (certificates.issue(ours, _server(address, kind), now) for address in (POOLER, POSTGRESQL))
     with contextlib.ExitStack() as running:
         place = Path(running.enter_context(tempfile.TemporaryDirectory(prefix="chain-")))
         place.chmod(0o755)
@@ -238,12 +241,12 @@ def _inventory(made: Chain) -> Pooler:
     return variables.read(histories.PLAIN | given | {"hba": _RULES, "settings": quiet})
 
 
-def _client(name: str, days: int = 90) -> LeafRequest:
-    return LeafRequest(name, usages=frozenset({"client"}), days=days)
+def _client(name: str, kind: KeyType, days: int = 90) -> LeafRequest:
+    return LeafRequest(name, usages=frozenset({"client"}), days=days, key_type=kind)
 
 
-def _server(address: str) -> LeafRequest:
-    return LeafRequest("server", addresses=(address,), usages=frozenset({"server"}))
+def _server(address: str, kind: KeyType) -> LeafRequest:
+    return LeafRequest("server", addresses=(address,), usages=frozenset({"server"}), key_type=kind)
 
 
 def _write(files: list[File]) -> None:
