@@ -16,7 +16,7 @@ from pathlib import Path
 from pooler import certificates
 from tests.drills.figures import Figure
 
-from .rotation import fingerprints, shown_ports
+from .rotation import fingerprints, fleets_secrets, shown_ports
 from .scene import CONSOLES, DATABASES, POOLER, Long, Scene
 
 DAYS = 30
@@ -105,6 +105,7 @@ def expired(scene: Scene) -> list[Figure]:
         Figure(f"{what}: seconds of that run", healing.seconds, "s"),
         *shown_ports(scene, what, before),
         Figure(f"{what}: tasks that change something in the run after it", again.changed, "", 0),
+        *scene.found(what, fleets_secrets(scene)),
         scene.went_wrong(what),
     ]
 

@@ -65,7 +65,7 @@ def authority(scene: Scene) -> list[Figure]:
 
 
 def _rotated(scene: Scene, what: str) -> list[Figure]:
-    before, secret = fingerprints(scene), _authority_keys(scene)
+    before, secret = fingerprints(scene), fleets_secrets(scene)
 
     def event(mark: Mark) -> None:
         play = scene.play("pgfleet.pooler.rotate_certificates", rotate_certificates=what)
@@ -98,15 +98,17 @@ def fingerprints(scene: Scene) -> dict[tuple[str, int], frozenset[str]]:
     return found
 
 
-def _authority_keys(scene: Scene) -> set[str]:
-    """The lines of the authorities' keys, opened."""
+def fleets_secrets(scene: Scene) -> set[str]:
+    """A password, the passphrase, and the lines of the authorities' keys, opened: what is to be on no host."""
+    passphrase = str(scene.fleet.variables["certificates_passphrase"])
     directory = Path(scene.fleet.variables["certificates_authority_directory"])
     keys = [
-        certificates.unlock(path.read_bytes(), str(scene.fleet.variables["certificates_passphrase"]))
+        certificates.unlock(path.read_bytes(), passphrase)
         for path in (directory / "ca.key", directory / "etcd" / "ca.key")
     ]
     # The first lines of all keys of a kind begin alike.
-    return {line for key in keys for line in key.decode().splitlines()[2:-1] if len(line) >= 20}
+    lines = {line for key in keys for line in key.decode().splitlines()[2:-1] if len(line) >= 20}
+    return {scene.fleet.password, passphrase, *lines}
 
 
 def copied_leaves(scene: Scene, directory: Path) -> list[dict[str, object]]:

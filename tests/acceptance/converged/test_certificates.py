@@ -1,0 +1,33 @@
+"""Every certificate of the fleet anew, under a transaction that lasts."""
+
+from __future__ import annotations
+
+import hashlib
+
+from pooler import served
+from tests.acceptance import clients
+from tests.acceptance.playbook import run
+from tests.acceptance.remote import Remote
+from tests.acceptance.scenario import DATABASE, POOLER, PORT, Scenario
+from tests.secret_search import search
+
+
+def test_leaves_change_under_a_transaction_and_every_port_shows_the_new_ones(lab: Scenario) -> None:
+    def shown() -> bytes:
+        return served.shown(lab.addresses[POOLER], PORT, "postgresql")
+
+    before, backend = shown(), "SELECT pg_backend_pid()"
+    with clients.connect(lab) as session, session.transaction():
+        serves = session.execute(backend).fetchone()
+
+        done = run(lab, "pgfleet.pooler.rotate_certificates", variables={"rotate_certificates": "leaves"})
+
+        assert done.status == 0, done.tail()
+        assert session.execute(backend).fetchone() == serves
+    after = shown()
+    assert after != before
+    assert hashlib.sha256(after).hexdigest() == served.fingerprint(
+        Remote(lab, POOLER).sh("cat /etc/pgbouncer/tls/server/current/tls.crt")
+    )
+    for host in (DATABASE, POOLER):
+        assert search(Remote(lab, host).sh, lab.tokens) == set()
