@@ -72,13 +72,8 @@ def _rotated(scene: Scene, what: str) -> list[Figure]:
         mark(f"{what}: {play.seconds:.0f} s")
 
     figures = scene.felt(what, event)
-    secret |= _authority_keys(scene) | {scene.fleet.password, str(scene.fleet.variables["certificates_passphrase"])}
-    figures += [
-        *shown_ports(scene, what, before),
-        _recycled(scene, what),
-        *scene.found(what, secret),
-        scene.cores(what),
-    ]
+    figures += [*shown_ports(scene, what, before), _recycled(scene, what)]
+    figures += [*scene.found(what, secret | fleets_secrets(scene)), scene.cores(what)]
     return [*figures, scene.went_wrong(what)]
 
 
