@@ -15,7 +15,7 @@ from pathlib import Path
 from tests.drills.figures import Figure
 from tests.drills.fleet import booted
 
-from . import expiry, logins, methods, passwords, rotation
+from . import expiry, logins, passwords, rotation
 from .scene import DATABASES, POOLER, Row, Scene
 
 LAB = {
@@ -28,7 +28,6 @@ ROWS: Mapping[str, Row] = {
     "leaves": rotation.leaves,
     "authority": rotation.authority,
     "passwords": passwords.rotation,
-    "methods": methods.methods,
     "logins": logins.logins,
 }
 
