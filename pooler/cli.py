@@ -122,6 +122,14 @@ def _parser() -> argparse.ArgumentParser:
     _drill_options(command)
     command.set_defaults(run=_drill)
 
+    command = commands.add_parser("doctor", help="check hosts from end to end, each check with evidence and remedy")
+    _doctor_options(command)
+    command.set_defaults(run=_doctor)
+
+    command = commands.add_parser("top", help="a live board of instances: clients, waiting, servers, rates, leader")
+    _top_options(command)
+    command.set_defaults(run=_top)
+
     command = commands.add_parser("agent", help="the daemon beside the instances of a host; ends at SIGTERM")
     command.add_argument("file", nargs="?", default=CONFIG, metavar="FILE", help="default %(default)s")
     command.set_defaults(run=_agent)
@@ -213,6 +221,37 @@ def _drill_options(command: argparse.ArgumentParser) -> None:
         "--seconds", type=float, default=600.0, metavar="S", help="after which it ends (default %(default)s)"
     )
     command.add_argument("--json", action="store_true")
+
+
+def _doctor_options(command: argparse.ArgumentParser) -> None:
+    _far(command)
+    command.add_argument("--config", metavar="FILE", default=CONFIG, help="the agent's (default %(default)s)")
+    command.add_argument(
+        "--login",
+        metavar="CONNECTION",
+        default="",
+        help="log in from here as well, as a client: 'host=pool1 dbname=app user=app sslrootcert=ca.crt'",
+    )
+    command.add_argument("--password-file", metavar="FILE", default="", help="or PGPASSWORD, or it is asked for")
+    command.add_argument("--json", action="store_true")
+
+
+def _top_options(command: argparse.ArgumentParser) -> None:
+    _far(command)
+    command.add_argument("--config", metavar="FILE", default=CONFIG, help="the agent's (default %(default)s)")
+    command.add_argument("--every", type=float, default=2.0, metavar="S", help="default %(default)s")
+    command.add_argument("--once", action="store_true", help="after one interval, as a table")
+    command.add_argument("--json", action="store_true", help="a line for each host and interval, for ever")
+
+
+def _far(command: argparse.ArgumentParser) -> None:
+    """Hosts whose agents are asked over ssh."""
+    command.add_argument(
+        "hosts", nargs="*", metavar="HOST", help="over ssh (default: beside the agent, in its container)"
+    )
+    command.add_argument(
+        "--ssh", metavar="COMMAND", default="ssh", help="such as 'ssh -J bastion' (default %(default)s)"
+    )
 
 
 def _scram(parsed: argparse.Namespace) -> int:
@@ -436,6 +475,29 @@ def _drill(parsed: argparse.Namespace) -> int:
             candidate=parsed.candidate,
             as_json=parsed.json,
         )
+    )
+
+
+def _doctor(parsed: argparse.Namespace) -> int:
+    from .doctor import command
+
+    return command.doctor(
+        command.Options(
+            config=parsed.config,
+            hosts=tuple(parsed.hosts),
+            ssh=parsed.ssh,
+            login=parsed.login,
+            password_file=parsed.password_file,
+            as_json=parsed.json,
+        )
+    )
+
+
+def _top(parsed: argparse.Namespace) -> int:
+    from .top import command
+
+    return command.top(
+        command.Options(parsed.config, tuple(parsed.hosts), parsed.ssh, parsed.every, parsed.once, parsed.json)
     )
 
 

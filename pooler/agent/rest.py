@@ -69,15 +69,15 @@ class Patroni:
         wake = self._wake[url]
         while True:
             began = time.monotonic()
-            view = await _view(url, self._tls)
+            seen = await view(url, self._tls)
             # Of a member that has become silent the last word counts until it is old.
             if (
-                view.cluster
+                seen.cluster
                 or url not in self.views
                 or self.views[url].cluster is None
                 or began - self.views[url].at > OLD
             ):
-                self.views[url] = view
+                self.views[url] = seen
             self._heard()
             wake.clear()
             pace = HURRY if self._hurry() else AT_REST
@@ -88,7 +88,7 @@ class Patroni:
                 pass
 
 
-async def _view(url: str, tls: ssl.SSLContext) -> View:
+async def view(url: str, tls: ssl.SSLContext) -> View:
     at = time.monotonic()
     try:
         async with asyncio.timeout(SECONDS):

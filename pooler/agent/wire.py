@@ -19,6 +19,7 @@ from .scram_login import MECHANISM, Login
 
 _PROTOCOL = 3 << 16
 _SSL_REQUEST = struct.pack("!II", 8, 80877103)
+_CANCEL_REQUEST = 80877102
 _LENGTH = struct.Struct("!I")
 _SIGNED = struct.Struct("!i")
 _AUTHENTICATED, _SASL, _SASL_CONTINUE, _SASL_FINAL = 0, 10, 11, 12
@@ -41,6 +42,13 @@ class Table:
         indexes = [self.columns.index(name) for name in names]
         pick, last = operator.itemgetter(*indexes), max(indexes)
         return [pick(_values(row, last)) for row in self.rows]
+
+    def named(self) -> list[dict[str, str]]:
+        """Every row, each by the names of the columns. Raises PoolerError for what is no table."""
+        if not self.columns:
+            raise PoolerError("the answer has no columns")
+        # One more than there are, for an answer may have only one.
+        return [dict(zip(self.columns, row, strict=False)) for row in self.picked(*self.columns, self.columns[0])]
 
     def pairs(self, key: str, value: str) -> dict[str, str]:
         """One column by another. Raises PoolerError when there is no such column."""
@@ -65,6 +73,8 @@ class Session:
         self._writer = writer
         self._buffer = b""
         self._at = 0
+        self.key = b""
+        """With which its query can be cancelled over another connection."""
 
     async def ask(self, *queries: str) -> list[Table]:
         """One query after the other. Raises after the answers of all when one of them is an error.
@@ -168,6 +178,16 @@ async def over_socket(path: str, user: str, database: str) -> Session:
         raise
 
 
+async def cancel(path: str, key: bytes) -> None:
+    """Ask over a unix socket that the query of the session with this key be cancelled; there is no answer to it."""
+    try:
+        _reader, writer = await asyncio.open_unix_connection(path)
+    except OSError as error:
+        raise PoolerError(_words(error)) from None
+    writer.write(struct.pack("!II", 8 + len(key), _CANCEL_REQUEST) + key)
+    writer.close()
+
+
 async def over_tls(
     host: str, port: int, tls: ssl.SSLContext, parameters: Mapping[str, str], password: str | None = None
 ) -> Session:
@@ -207,6 +227,8 @@ async def _logged_in(
         kind, body = await session._next()  # the login is a part of this room
         if kind == b"Z":
             return session
+        if kind == b"K":
+            session.key = body
         if kind == b"E":
             raise PoolerError(_error(body)[0])
         if kind == b"R" and (asked := _LENGTH.unpack_from(body)[0]) != _AUTHENTICATED:

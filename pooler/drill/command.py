@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import getpass
-import os
 import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from ..errors import InvalidError, PoolerError, Problem
 from ..switchover import preconditions
@@ -67,7 +64,7 @@ def _settings(options: Options) -> Settings:
         port=where.port,
         user=where.user,
         database=where.database,
-        password=_password(options.password_file),
+        password=target.password(options.password_file),
         ca=where.ca,
         workers=options.workers,
         worker_pause=0.1,
@@ -78,17 +75,6 @@ def _settings(options: Options) -> Settings:
         hung_after=HUNG_AFTER,
         most_seconds=options.most_seconds,
     )
-
-
-def _password(file: str) -> str:
-    """Of the file its first line; else of the environment, else asked for without an echo; never of the arguments."""
-    if file:
-        return Path(file).read_text(encoding="utf-8").partition("\n")[0]
-    if password := os.environ.get("PGPASSWORD"):
-        return password
-    if sys.stdin.isatty():
-        return getpass.getpass()
-    raise PoolerError("no password: give --password-file, or PGPASSWORD in the environment")
 
 
 def _cause(options: Options) -> Callable[[], Awaitable[list[str]]] | None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import getpass
+import os
 import shlex
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from ..errors import InvalidError, Problem, nearest
+from ..errors import InvalidError, PoolerError, Problem, nearest
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,17 @@ def parse(text: str) -> Target:
         raise InvalidError(problems)
     ca = given.get("sslrootcert", "")
     return Target(given["host"], int(port), given["user"], given["dbname"], "" if ca == "system" else ca)
+
+
+def password(file: str) -> str:
+    """Of the file its first line; else of the environment, else asked for without an echo; never of the arguments."""
+    if file:
+        return Path(file).read_text(encoding="utf-8").partition("\n")[0]
+    if password := os.environ.get("PGPASSWORD"):
+        return password
+    if sys.stdin.isatty():
+        return getpass.getpass()
+    raise PoolerError("no password: give --password-file, or PGPASSWORD in the environment")
 
 
 _EXAMPLE = '"host=pool1 dbname=app user=app sslrootcert=ca.crt"'

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 
@@ -26,14 +26,14 @@ class Answers:
     missing: Mapping[str, str] = field(default_factory=dict)
 
 
-async def ask(console: Console, seconds: float = SECONDS) -> Answers:
+async def ask(console: Console, seconds: float = SECONDS, questions: Sequence[str] = QUESTIONS) -> Answers:
     """In one session of a moment: while it lasts it is a client, for which a drain would wait."""
     tables: dict[str, Table] = {}
     missing: dict[str, str] = {}
     try:
         async with asyncio.timeout(seconds):
             with closing(await wire.over_socket(console.socket, CONSOLE, CONSOLE)) as session:
-                for question in QUESTIONS:
+                for question in questions:
                     session.send(f"SHOW {question}")
                     table, refusal = await session.answer()
                     if refusal:
@@ -41,12 +41,12 @@ async def ask(console: Console, seconds: float = SECONDS) -> Answers:
                     else:
                         tables[question] = table
     except TimeoutError:
-        return _cut_off(tables, missing, f"no answer within {seconds:g} s")
+        return _cut_off(questions, tables, missing, f"no answer within {seconds:g} s")
     except PoolerError as error:
-        return _cut_off(tables, missing, str(error))
+        return _cut_off(questions, tables, missing, str(error))
     return Answers(tables, missing)
 
 
-def _cut_off(tables: Mapping[str, Table], missing: Mapping[str, str], why: str) -> Answers:
-    left = [question for question in QUESTIONS if question not in tables and question not in missing]
+def _cut_off(questions: Sequence[str], tables: Mapping[str, Table], missing: Mapping[str, str], why: str) -> Answers:
+    left = [question for question in questions if question not in tables and question not in missing]
     return Answers(tables, {**missing, **dict.fromkeys(left if tables or missing else ("CONSOLE",), why)})

@@ -16,24 +16,35 @@ _INTEGER, _VERSION, _SEQUENCE = 0x02, 0xA0, 0x30
 _FORMS = {0x17: "%y%m%d%H%M%SZ", 0x18: "%Y%m%d%H%M%SZ"}
 """UTCTime and GeneralizedTime, as RFC 5280 wants them."""
 
+_GARBLED = "has a certificate that cannot be understood"
+
 
 @dataclass(frozen=True)
 class Expiry:
-    """`serial` in hexadecimal; `at` in seconds since the epoch."""
+    """`serial` in hexadecimal; valid since `since` and until `at`, in seconds since the epoch."""
 
     serial: str
     at: float
+    since: float
 
 
 def expiries(pem: str) -> list[Expiry]:
     """Of each certificate in a file. Raises PoolerError when there is none, or one that cannot be understood."""
     try:
-        found = [_expiry(base64.b64decode(text)) for text in _PEM.findall(pem)]
-    except (ValueError, IndexError, KeyError, binascii.Error):
-        raise PoolerError("has a certificate that cannot be understood") from None
+        found = [of_certificate(base64.b64decode(text)) for text in _PEM.findall(pem)]
+    except binascii.Error:
+        raise PoolerError(_GARBLED) from None
     if not found:
         raise PoolerError("has no certificate")
     return found
+
+
+def of_certificate(der: bytes) -> Expiry:
+    """Raises PoolerError when it cannot be understood."""
+    try:
+        return _expiry(der)
+    except (ValueError, IndexError, KeyError):
+        raise PoolerError(_GARBLED) from None
 
 
 def _expiry(der: bytes) -> Expiry:
@@ -43,9 +54,11 @@ def _expiry(der: bytes) -> Expiry:
     (serial_tag, serial), _algorithm, _issuer, (validity_tag, validity) = fields[:4]
     if (serial_tag, validity_tag) != (_INTEGER, _SEQUENCE):
         raise ValueError("not a certificate")
-    _not_before, (form, not_after) = _elements(validity)
-    at = datetime.strptime(not_after.decode("ascii"), _FORMS[form]).replace(tzinfo=UTC)
-    return Expiry(format(int.from_bytes(serial, "big"), "x"), at.timestamp())
+    since, at = (
+        datetime.strptime(text.decode("ascii"), _FORMS[form]).replace(tzinfo=UTC).timestamp()
+        for form, text in _elements(validity)
+    )
+    return Expiry(format(int.from_bytes(serial, "big"), "x"), at, since)
 
 
 def _elements(data: bytes) -> Iterator[tuple[int, bytes]]:

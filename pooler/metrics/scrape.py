@@ -46,14 +46,14 @@ class Metrics:
             picture = self._picture()
             consoles = [instance.console for instance in picture.instances.values()]
             answers = dict(zip(picture.instances, await asyncio.gather(*map(ask, consoles)), strict=True))
-            certificates, missing = _certificates((self._config.server_leaf, self._config.client_leaf))
+            found, missing = certificates((self._config.server_leaf, self._config.client_leaf))
             host = Host(
                 picture,
                 self._counts,
                 __version__,
-                expiries=certificates,
+                expiries=found,
                 most_connections=await self._most_connections(picture),
-                package=_package(),
+                package=package(),
                 descriptors=self._config.nofile,
                 missing=missing,
                 asked_seconds=time.monotonic() - began,
@@ -96,7 +96,7 @@ def _up(host: Host, missing: Mapping[int, Mapping[str, str]]) -> Iterator[Sample
         yield Sample(ours.MISSING, ("", what, why), 1)
 
 
-def _certificates(leaves: Iterable[str]) -> tuple[dict[str, list[Expiry]], dict[str, str]]:
+def certificates(leaves: Iterable[str]) -> tuple[dict[str, list[Expiry]], dict[str, str]]:
     """By file, and why there are none of others."""
     found, missing = {}, {}
     for path in dict.fromkeys(f"{leaf}/{name}" for leaf in leaves if leaf for name in ("tls.crt", "ca.crt")):
@@ -138,7 +138,7 @@ def _narrow(host: Host, answers: Mapping[int, Answers], missing: dict[int, dict[
 
 
 @cache
-def _package() -> str:
+def package() -> str:
     """The engine's package in this image, which is the instances' too; empty where Debian does not tell."""
     try:
         text = Path(_PACKAGES).read_text(encoding="utf-8")

@@ -90,7 +90,7 @@ log_connections = 0
 log_disconnections = 0
 log_stats = 0
 ignore_startup_parameters = options,extra_float_digits
-
+{more}
 [databases]
 %include /etc/pgbouncer/databases/databases.ini
 """
@@ -349,11 +349,11 @@ class Pair:
         for console in consoles:
             self.add_instance(console)
 
-    def add_instance(self, console: int) -> None:
-        """One more, with the databases of the others."""
+    def add_instance(self, console: int, *, more: str = "", peers: str = "") -> None:
+        """One more, with the databases of the others; `more` are further settings."""
         (self.place / f"run/pgbouncer/{console}").mkdir(exist_ok=True)
         os.chown(self.place / f"run/pgbouncer/{console}", UID, UID)
-        trial.put(self.place / f"etc/{console}.ini", _INI.format(port=PORT, console=console))
+        trial.put(self.place / f"etc/{console}.ini", _INI.format(port=PORT, console=console, more=more) + peers)
         self.start_instance(console)
 
     def start_instance(self, console: int) -> None:
@@ -391,6 +391,22 @@ class Pair:
             except TimeoutError:
                 raise AssertionError(process.hears("\0no such sign", 0)) from None
         return Agent(self, process)
+
+    def beside_agent(self, *words: str) -> tuple[int, str]:
+        """Exit status and output of `pooler WORDS` where the agent runs."""
+        space = ["nsenter", f"--net=/proc/{self._net.pid}/ns/net", "unshare", "--mount", "--propagation=private"]
+        enter = [*space, "sh", "-euc", _ENTER_HOST, "sh", str(self.place), str(self.root), str(_CHECKOUT)]
+        program = [
+            "/usr/bin/env",
+            "PYTHONPATH=/srv",
+            "PYTHONDONTWRITEBYTECODE=1",
+            "python3",
+            "-m",
+            "pooler.cli",
+            *words,
+        ]
+        done = subprocess.run([*enter, *program], stdout=subprocess.PIPE, timeout=SECONDS, check=False)
+        return done.returncode, done.stdout.decode()
 
     def client(self, console: int = 50001, dbname: str = "app") -> psycopg.Connection[tuple[Any, ...]]:
         """A client of an instance, over its unix socket."""

@@ -1,0 +1,1 @@
+"""Checks from end to end: facts are gathered at the edge, and pure functions of them give verdicts."""
