@@ -197,7 +197,11 @@ def _size_options(command: argparse.ArgumentParser) -> None:
 
 
 def _drill_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("event", choices=["switchover", "failover", "partition", "crash", "restart"])
+    command.add_argument(
+        "event",
+        choices=["load", "switchover", "failover", "partition", "crash", "restart"],
+        help="what happens meanwhile; load: nothing",
+    )
     command.add_argument(
         "target",
         metavar="CONNECTION",
@@ -216,10 +220,35 @@ def _drill_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--ca", metavar="FILE", help="of Patroni's certificates")
     command.add_argument("--cert", metavar="FILE", help="shown to Patroni")
     command.add_argument("--key", metavar="FILE")
-    command.add_argument("--workers", type=int, default=20, metavar="N", help="clients (default %(default)s)")
-    command.add_argument(
-        "--seconds", type=float, default=600.0, metavar="S", help="after which it ends (default %(default)s)"
+    load = command.add_argument_group("load")
+    load.add_argument("--workers", type=int, default=20, metavar="N", help="clients (default %(default)s)")
+    load.add_argument(
+        "--work",
+        choices=["write", "mixed", "read"],
+        help="of them: INSERT, UPDATE and SELECT in one transaction; that and single statements; or only SELECT "
+        "(default: mixed for the load alone, else write)",
     )
+    load.add_argument(
+        "--pause", type=float, metavar="S", help="between two transactions of a client (default: 0.1; 0.02 for load)"
+    )
+    load.add_argument("--logins", type=int, default=0, metavar="N", help="clients that log in anew for each query")
+    load.add_argument("--knocks", type=int, default=0, metavar="N", help="clients that connect, ask for TLS and go")
+    load.add_argument(
+        "--seconds", type=float, metavar="S", help="after which it ends (default: 60 for the load alone, else 600)"
+    )
+    load.add_argument(
+        "--turns",
+        type=int,
+        default=1_000_000,
+        metavar="N",
+        help="of all clients of a kind at most (default %(default)s)",
+    )
+    limits = command.add_argument_group("limits; one that is missed makes the exit status 1")
+    limits.add_argument("--max-failed", type=int, metavar="N", help="transactions, logins and connections")
+    limits.add_argument("--max-stall", type=float, metavar="S", help="without a success of anybody")
+    limits.add_argument("--max-p99", type=float, metavar="MS", help="for 99 of 100 transactions")
+    limits.add_argument("--max-apart", type=float, metavar="PERCENT", help="of an instance's share from an even one")
+    command.add_argument("--report", metavar="FILE", default="", help="a page with plots (HTML), which needs no other")
     command.add_argument("--json", action="store_true")
 
 
@@ -460,6 +489,8 @@ def _options(parsed: argparse.Namespace) -> command.Options:
 def _drill(parsed: argparse.Namespace) -> int:
     from . import patroni
     from .drill import command
+    from .drill.happenings import LOAD
+    from .drill.limits import Limits
     from .switchover.patroni_rest import Rest
 
     tls = patroni.context(parsed.ca, parsed.cert, parsed.key) if parsed.ca else None
@@ -469,7 +500,19 @@ def _drill(parsed: argparse.Namespace) -> int:
             target=parsed.target,
             password_file=parsed.password_file,
             workers=parsed.workers,
-            most_seconds=parsed.seconds,
+            logins=parsed.logins,
+            knocks=parsed.knocks,
+            work=parsed.work or ("mixed" if parsed.event == LOAD else "write"),
+            pause=(0.02 if parsed.event == LOAD else 0.1) if parsed.pause is None else parsed.pause,
+            most_seconds=parsed.seconds or (60.0 if parsed.event == LOAD else 600.0),
+            most_turns=parsed.turns,
+            limits=Limits(
+                failed=parsed.max_failed,
+                stall=parsed.max_stall,
+                p99=None if parsed.max_p99 is None else parsed.max_p99 / 1000,
+                apart=None if parsed.max_apart is None else parsed.max_apart / 100,
+            ),
+            report=parsed.report,
             run=parsed.happen,
             rest=Rest(tuple(url.rstrip("/") for url in parsed.patroni), tls) if parsed.patroni else None,
             candidate=parsed.candidate,

@@ -9,15 +9,17 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from .book import Stream
+from .book import Book, Stream
 from .connect import connect
 from .failures import describe
 from .found import Found
 from .happenings import Happening
+from .limits import Limits
 from .load import load
 from .run import Run
 from .settings import Settings
 from .signs import SILENCE, Signs
+from .timeline import Timeline
 
 _LOOK_EACH = 0.25
 _DONE_CALM = 3.0
@@ -28,7 +30,7 @@ _DONE_CALM = 3.0
 class Exercise:
     """`cause` makes it happen and returns notes; None when a person has to. `leader` says whom Patroni names, or "".
 
-    `say` gets a line for a person, about each second.
+    `say` gets what is to be told to a person, and `paint` each second what goes on: the book and a rate.
     """
 
     event: str
@@ -37,12 +39,15 @@ class Exercise:
     cause: Callable[[], Awaitable[list[str]]] | None
     leader: Callable[[], str]
     say: Callable[[str], None]
+    paint: Callable[[Book, Timeline, float], None]
+    limits: Limits = field(default_factory=Limits)
+    timeline: Timeline = field(default_factory=Timeline)
     _signs: Signs = field(default_factory=Signs, init=False)
     _named: str = field(default="", init=False)
 
     async def exercise(self) -> Found:
         """Until it is over, or `most_seconds` are, or somebody interrupts. Raises PoolerError when it cannot be run."""
-        run, warm = Run(self.settings), asyncio.Event()
+        run, warm = Run(self.settings, timeline=self.timeline), asyncio.Event()
         loading = asyncio.create_task(load(run, warm.set))
         with _interrupted_by(run.stop):
             self.say(f"{self.settings.workers} clients log in")
@@ -63,13 +68,24 @@ class Exercise:
         notes += await _tidy(self.settings)
         back = run.book.silence(Stream.TRANSACTIONS) < SILENCE if back is None else back
         signs = self._signs
-        return Found(self.event, self.settings.workers, report, signs.first, back, tuple(signs.leaders), notes)
+        return Found(
+            self.event,
+            self.settings.workers,
+            report,
+            signs.first,
+            back,
+            tuple(signs.leaders),
+            notes,
+            self.timeline,
+            tuple(self.limits.missed(report, self.timeline)),
+        )
 
     async def _happen(self, run: Run) -> list[str]:
         notes, calm = list[str](), self.happening.calm
         if self.cause:
             self.say(f"{self.event} begins")
-            notes, calm = await _unless(run.stop, self.cause()) or [], _DONE_CALM
+            notes = await _unless(run.stop, self.cause()) or []
+            calm = min(calm, _DONE_CALM)
             self._signs.last = run.book.now()
         else:
             self.say(f"now {self.happening.todo}\n  (it is noticed by itself; Ctrl-C ends the drill)")
@@ -86,19 +102,16 @@ class Exercise:
             await asyncio.sleep(_LOOK_EACH)
 
     async def _look(self, run: Run) -> None:
-        """For signs, and a line a second."""
+        """For signs, and each second for those who watch."""
         told, done = 0.0, 0
         while True:
             await asyncio.sleep(_LOOK_EACH)
             book, now = run.book, run.book.now()
             self._signs.look(book, self._named)
             if now - told >= 1:
-                tally, silence = book.tallies[Stream.TRANSACTIONS], book.silence(Stream.TRANSACTIONS)
-                rate, waiting = (tally.succeeded - done) / (now - told), ""
-                if silence > SILENCE:
-                    waiting = f", all wait for {silence:.0f} s"
-                self.say(f"{now:5.0f} s  {rate:5.0f} transactions/s  {sum(book.hits.values())} errors{waiting}")
-                told, done = now, tally.succeeded
+                succeeded = book.tallies[Stream.TRANSACTIONS].succeeded
+                self.paint(book, self.timeline, (succeeded - done) / (now - told))
+                told, done = now, succeeded
 
 
 _Result = TypeVar("_Result")

@@ -14,7 +14,11 @@ class Happening:
     calm: float = 10.0
 
 
+LOAD = "load"
+"""No event at all: the load alone, for its time."""
+
 HAPPENINGS: Mapping[str, Happening] = {
+    LOAD: Happening("", calm=0.0),
     "switchover": Happening(
         "make another member the leader: the playbook pgfleet.pooler.switchover, or patronictl switchover"
     ),

@@ -15,7 +15,7 @@ import time
 import asyncpg
 
 from .book import Stream
-from .connect import connect
+from .connect import connect, instance
 from .failures import classify, describe
 from .run import Run
 
@@ -41,7 +41,8 @@ async def log_in(run: Run, client: int) -> None:
             run.failure(Stream.LOGINS, classify(error), describe(error))
         else:
             run.ledger.acknowledge(number)
-            run.success(Stream.LOGINS, client, time.monotonic() - began)
+            where = instance(run.settings, client, connection)
+            run.success(Stream.LOGINS, client, time.monotonic() - began, where)
         if connection:
             await _close(connection)
         await run.rest(run.settings.login_pause)

@@ -11,7 +11,7 @@ from typing import Any
 import asyncpg
 
 from .book import Stream
-from .connect import connect
+from .connect import connect, instance
 from .failures import LOST, classify, describe
 from .run import Run
 
@@ -45,6 +45,7 @@ class _Session:
         self._client = client
         self._connection = connection
         self.user = run.settings.user
+        self.where = instance(run.settings, client, connection)
         self._ended = False
         self.in_transaction = False
         self.answers = 0
@@ -67,7 +68,7 @@ class _Session:
         """The other side closed it between two transactions; told once."""
         if not self._ended:
             self._ended = True
-            self._run.book.connection_closed(message, self._client, spoke=spoke)
+            self._run.connection_closed(message, self._client, spoke=spoke)
 
     def give_up(self) -> None:
         self._ended = True
@@ -90,7 +91,7 @@ async def _open(run: Run, client: int) -> _Session | None:
     except Exception as error:  # whatever a client may see is counted
         run.failure(Stream.LOGINS, classify(error), describe(error), client)
         return None
-    run.success(Stream.LOGINS, -1 - client, time.monotonic() - began)
+    run.success(Stream.LOGINS, -1 - client, time.monotonic() - began, session.where)
     return session
 
 
@@ -113,7 +114,7 @@ async def _turn(run: Run, client: int, session: _Session, turn: _Turn) -> bool:
         session.give_up()
         return False
     session.in_transaction = False
-    run.success(Stream.TRANSACTIONS, client, time.monotonic() - began)
+    run.success(Stream.TRANSACTIONS, client, time.monotonic() - began, session.where)
     return True
 
 

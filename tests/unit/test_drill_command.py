@@ -99,7 +99,7 @@ def test_a_person_is_asked_where_nothing_makes_it_happen(
 
 def test_a_pool_that_cannot_be_reached_is_named() -> None:
     settings = Settings("127.0.0.1", "app", "app", secrets.token_urlsafe(12), "", port=1, warm_up=0.3, hung_after=0.1)
-    exercise = Exercise("crash", HAPPENINGS["crash"], settings, None, lambda: "", lambda _line: None)
+    exercise = Exercise("crash", HAPPENINGS["crash"], settings, None, lambda: "", print, print)
     with pytest.raises(PoolerError, match=r"127\.0\.0\.1:1"):
         asyncio.run(exercise.exercise())
 

@@ -37,6 +37,9 @@ class Line:
     def is_closed(self) -> bool:
         return self.closed
 
+    def get_server_pid(self) -> int:
+        return 0x05020063
+
     def terminate(self) -> None:
         self.closed = True
 
