@@ -11,7 +11,7 @@ from .book import Stream
 from .found import Found
 from .limits import apart
 from .svg import COLOURS, Series
-from .timeline import shares
+from .timeline import Second, shares
 
 _RED = "#c7504c"
 
@@ -42,7 +42,7 @@ tables."""
 
 
 def render(found: Found) -> str:
-    seconds = found.timeline.seconds
+    seconds = _whole(found)
     parts = [
         "<!doctype html><html lang=en><head><meta charset=utf-8>",
         "<meta http-equiv=Content-Security-Policy content=\"default-src 'none'; style-src 'unsafe-inline'\">",
@@ -79,6 +79,11 @@ def render(found: Found) -> str:
         f"<footer>{_FOOTER}</footer></body></html>",
     ]
     return "\n".join(part for part in parts if part) + "\n"
+
+
+def _whole(found: Found) -> list[Second]:
+    """The last one is cut off, and would look like a fall."""
+    return found.timeline.seconds[: max(1, int(found.report.seconds))]
 
 
 def _said(found: Found) -> str:
@@ -134,7 +139,7 @@ def _percentiles(found: Found) -> str:
 
 def _balance(found: Found) -> str:
     parts = shares(found.timeline.balance())
-    seconds = found.timeline.seconds
+    seconds = _whole(found)
     rows = "".join(
         f'<tr><td>{escape(name) or "unknown"}</td><td><div class="bar"><i style="width:{share:.1%};background:'
         f'{COLOURS[number % len(COLOURS)]}"></i></div></td><td class="n">{share:.1%}</td></tr>'

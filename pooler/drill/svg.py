@@ -47,9 +47,8 @@ def plot(
         y = y_of(value)
         parts.append(f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
         parts.append(f'<text class="up" x="{_LEFT - 6}" y="{y + 4:.1f}">{value:g}</text>')
-    for value, word in ticks or [(low + (high - low) * n / _TICKS, "") for n in range(_TICKS + 1)]:
-        x = x_of(value)
-        parts.append(f'<text class="across" x="{x:.1f}" y="{_HEIGHT - 16}">{escape(word) or f"{value:.0f}"}</text>')
+    for value, word in ticks or _steps(low, high):
+        parts.append(f'<text class="across" x="{x_of(value):.1f}" y="{_HEIGHT - 16}">{escape(word)}</text>')
     parts += [_drawn(each, x_of, y_of, x_of(low + 1) - x_of(low)) for each in series]
     for at, word in marks:
         x = x_of(min(max(at, low), high))
@@ -87,6 +86,11 @@ def _legend(series: Sequence[Series]) -> str:
 
 def _scale(low: float, high: float, start: float, end: float) -> Callable[[float], float]:
     return lambda value: start + (value - low) / (high - low) * (end - start)
+
+
+def _steps(low: float, high: float) -> list[tuple[float, str]]:
+    step = _rounded(max(high - low, 1.0) / _TICKS)
+    return [(low + step * n, f"{low + step * n:g}") for n in range(int((high - low) / step) + 1)]
 
 
 def _rounded(value: float) -> float:
