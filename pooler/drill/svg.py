@@ -95,5 +95,5 @@ def _steps(low: float, high: float) -> list[tuple[float, str]]:
 
 def _rounded(value: float) -> float:
     """The next larger number that divides well into five."""
-    power = 10 ** math.floor(math.log10(value))
+    power: float = 10.0 ** math.floor(math.log10(value))
     return next(step * power for step in (1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 7.5, 10.0) if step * power >= value)

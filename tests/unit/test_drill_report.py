@@ -91,7 +91,7 @@ class Connection:
     ],
 )
 def test_the_instance_is_read_from_the_key_for_cancels(key: int, client: int, name: str) -> None:
-    assert instance(SETTINGS, client, Connection(key)) == name  # type: ignore[arg-type]
+    assert instance(SETTINGS, client, Connection(key)) == name
 
 
 @pytest.mark.parametrize(
