@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import ssl
 import struct
 from collections.abc import AsyncIterator
@@ -115,6 +116,6 @@ def _words(error: BaseException) -> str:
         return f"no answer within {SECONDS:g} s"
     if isinstance(error, EOFError):
         return "hangs up"
-    if isinstance(error, OSError) and error.strerror and not isinstance(error, ssl.SSLError):
-        return error.strerror
+    if isinstance(error, OSError) and error.errno and not isinstance(error, ssl.SSLError):
+        return os.strerror(error.errno)
     return str(error) or type(error).__name__

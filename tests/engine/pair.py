@@ -405,7 +405,7 @@ class Pair:
             "pooler.cli",
             *words,
         ]
-        done = subprocess.run([*enter, *program], stdout=subprocess.PIPE, timeout=SECONDS, check=False)
+        done = subprocess.run([*enter, *program], stdout=subprocess.PIPE, timeout=4 * SECONDS, check=False)
         return done.returncode, done.stdout.decode()
 
     def client(self, console: int = 50001, dbname: str = "app") -> psycopg.Connection[tuple[Any, ...]]:

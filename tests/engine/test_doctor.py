@@ -168,8 +168,9 @@ def test_a_lock_that_outlives_its_transaction_is_told(fleet: tuple[Pair, Agent])
 
 def test_a_client_who_waits_and_an_instance_that_is_dead_are_told(fleet: tuple[Pair, Agent]) -> None:
     made, _agent = fleet
-    made.console("PAUSE", 50002)
-    with made.client(50002) as client:
+    with contextlib.closing(made.client(50002)) as client:
+        client.execute("SELECT 1")
+        made.console("PAUSE", 50002)
         client.pgconn.send_query(b"SELECT 1")
         until(lambda: any(row["maxwait"] >= 1 for row in made.console("SHOW POOLS", 50002)))
         _status, found = examine(made)
