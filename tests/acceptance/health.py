@@ -7,8 +7,12 @@ import json
 import ssl
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+from pooler import certificates
+from pooler.certificates import Authority, LeafRequest
 
 from .scenario import POOLER, Scenario
 
@@ -29,6 +33,19 @@ def ask(
         return answer.status, json.loads(answer.read() or b"{}")
     finally:
         connection.close()
+
+
+def leaf(scenario: Scenario, name: str, directory: Path) -> Path:
+    """A client's certificate of our own authority, for another role."""
+    key = (scenario.root.parent / "ca.key").read_bytes()
+    authority = Authority(
+        scenario.root.read_text(), certificates.unlock(key, scenario.variables["certificates_passphrase"])
+    )
+    request = LeafRequest(name, usages=frozenset({"client"}))
+    issued = certificates.issue(authority, request, datetime.now(UTC))
+    (directory / "tls.crt").write_text(issued.certificate_pem)
+    (directory / "tls.key").write_bytes(issued.key_pem)
+    return directory
 
 
 def until(what: Callable[[], bool], seconds: float = 30) -> bool:

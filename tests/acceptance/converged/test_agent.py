@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 
 import psycopg
 import pytest
 
-from pooler import certificates
-from pooler.certificates import Authority, LeafRequest
 from tests.acceptance import clients, health
 from tests.acceptance.playbook import run, site
 from tests.acceptance.remote import Remote
@@ -30,19 +27,8 @@ def test_a_host_that_serves_says_so_and_names_the_leader(lab: Scenario) -> None:
 
 def test_nobody_is_obeyed_without_the_poolers_certificate(lab: Scenario, pooler: Remote, tmp_path: Path) -> None:
     assert health.ask(lab, "/pause", method="POST")[0] == 403
-    assert health.ask(lab, "/pause", method="POST", leaf=leaf(lab, "patroni", tmp_path))[0] == 403
+    assert health.ask(lab, "/pause", method="POST", leaf=health.leaf(lab, "patroni", tmp_path))[0] == 403
     assert ["paused", "no"] in [row[:2] for row in pooler.console(CONSOLES[0], "SHOW STATE")]
-
-
-def leaf(lab: Scenario, name: str, directory: Path) -> Path:
-    """A client's certificate of our own authority, for another role."""
-    key = (lab.root.parent / "ca.key").read_bytes()
-    authority = Authority(lab.root.read_text(), certificates.unlock(key, lab.variables["certificates_passphrase"]))
-    request = LeafRequest(name, usages=frozenset({"client"}))
-    issued = certificates.issue(authority, request, datetime.now(UTC))
-    (directory / "tls.crt").write_text(issued.certificate_pem)
-    (directory / "tls.key").write_bytes(issued.key_pem)
-    return directory
 
 
 def test_a_hosts_file_edited_by_hand_is_put_right(lab: Scenario, pooler: Remote) -> None:
