@@ -142,7 +142,7 @@ def _interrupted_by(stop: asyncio.Event) -> Iterator[None]:
 async def _tidy(settings: Settings) -> list[str]:
     """The tables of the load go; a note when they cannot."""
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(settings.hung_after):
             connection = await connect(settings)
             try:
                 await connection.execute("DROP TABLE IF EXISTS drill_write, drill_counter")

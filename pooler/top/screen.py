@@ -14,6 +14,10 @@ from .board import COLUMNS, Column, arranged, rows, summary
 from .seen import Host
 
 
+_SHOWN = "ncwstl"
+"""Keys that the line at the bottom tells of; the others sort as well."""
+
+
 class Board(App[None]):
     """`sources` are drawn from as long as it is on."""
 
@@ -22,8 +26,9 @@ class Board(App[None]):
     Input { display: none; height: 3; }
     Input.asked { display: block; }
     """
+    ENABLE_COMMAND_PALETTE = False
     BINDINGS: ClassVar[list[BindingType]] = [
-        *(Binding(each.key, f"sort('{each.key}')", each.title) for each in COLUMNS),
+        *(Binding(each.key, f"sort('{each.key}')", each.title, show=each.key in _SHOWN) for each in COLUMNS),
         Binding("r", "turn", "reverse"),
         Binding("slash", "filter", "filter", key_display="/"),
         Binding("escape", "everything", "all", show=False),
