@@ -13,7 +13,6 @@ from textual.widgets import DataTable, Footer, Input, Static
 from .board import COLUMNS, Column, arranged, rows, summary
 from .seen import Host
 
-
 _SHOWN = "ncwstl"
 """Keys that the line at the bottom tells of; the others sort as well."""
 
