@@ -73,22 +73,38 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(run=_size)
 
     command = commands.add_parser(
-        "render", help="write the files of a pooler host, or the config of its first boot, from variables"
+        "render", help="write the files of a pooler host, the config of its first boot, or what else runs poolers"
     )
     command.add_argument(
         "what",
         nargs="?",
-        choices=["files", "ignition", "butane"],
+        choices=["files", "ignition", "butane", "compose", "kubernetes"],
         default="files",
-        help="its files (default), or a config of Fedora CoreOS that lacks certificates and secrets",
+        help="its files (default), a config of Fedora CoreOS that lacks certificates and secrets, a Compose project "
+        "with PostgreSQL, or manifests of Kubernetes",
     )
     command.add_argument(
-        "variables", metavar="FILE", help="JSON or YAML: the options of the module pgbouncer, or else of ignition"
+        "variables", metavar="FILE", help="JSON or YAML: the options of the module pgbouncer, or else of the target"
     )
     command.add_argument(
         "--output", metavar="DIRECTORY", help="write them below this directory instead of printing them"
     )
     command.set_defaults(run=_render)
+
+    command = commands.add_parser("prepare", help="make roles, databases and the function for logins in PostgreSQL")
+    command.add_argument("file", metavar="FILE", help="JSON, as `render compose` writes it")
+    command.set_defaults(run=_prepare)
+
+    command = commands.add_parser("drain", help="let clients leave the instance in this container, before it ends")
+    command.add_argument("console", type=int)
+    command.add_argument("port", type=int)
+    for name, meaning in (
+        ("--notice", "until no new clients come in"),
+        ("--clients", "in which they leave by themselves"),
+        ("--transactions", "in which they are closed between transactions"),
+    ):
+        command.add_argument(name, type=float, required=True, metavar="S", help=meaning)
+    command.set_defaults(run=_drain)
 
     command = commands.add_parser("console", help="send a command to the consoles of instances")
     command.add_argument(
@@ -358,6 +374,10 @@ def _size(parsed: argparse.Namespace) -> int:
 def _render(parsed: argparse.Namespace) -> int:
     from . import bundle, variables
 
+    if parsed.what == "compose":
+        return _render_compose(parsed)
+    if parsed.what == "kubernetes":
+        return _render_kubernetes(parsed)
     if parsed.what != "files":
         return _render_first_boot(parsed)
     pooler = variables.read(_variables(Path(parsed.variables)))
@@ -406,6 +426,45 @@ def _render_first_boot(parsed: argparse.Namespace) -> int:
     return 0
 
 
+def _render_compose(parsed: argparse.Namespace) -> int:
+    from .targets import project
+
+    if not parsed.output:
+        raise PoolerError("certificates and passwords are to be kept: give --output")
+    given = _variables(Path(parsed.variables))
+    for path in project.write(given, Path(parsed.output), _passphrase):
+        print(path)
+    return 0
+
+
+def _render_kubernetes(parsed: argparse.Namespace) -> int:
+    from .targets import kubernetes, manifest
+
+    fleet = kubernetes.read(_variables(Path(parsed.variables)))
+    for name, document in kubernetes.documents(fleet).items():
+        text = manifest.text(document)
+        if not parsed.output:
+            print(f"---\n{text}", end="")
+            continue
+        target = Path(parsed.output, name)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text, encoding="utf-8")
+        print(target)
+    if parsed.output:
+        listed = Path(parsed.output, kubernetes.USERLIST)
+        listed.touch(mode=0o600)
+        listed.write_bytes(kubernetes.userlist(fleet).content)
+        print(f"{listed}: for the Secret {fleet.secrets['userlist']}")
+    return 0
+
+
+def _passphrase() -> str:
+    """Of the authority's key; asked for as passwords are."""
+    if sys.stdin.isatty():
+        return getpass.getpass("Passphrase of the authority's key: ")
+    return sys.stdin.readline().rstrip("\n")
+
+
 def _variables(path: Path) -> dict[str, Any]:
     text = path.read_text(encoding="utf-8")
     try:
@@ -417,6 +476,24 @@ def _variables(path: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise PoolerError(f"{path}: is not a dictionary of variables")
     return found
+
+
+def _prepare(parsed: argparse.Namespace) -> int:
+    from . import prepare
+
+    for difference in prepare.prepare(parsed.file):
+        print(difference)
+    return 0
+
+
+def _drain(parsed: argparse.Namespace) -> int:
+    import asyncio
+
+    from . import drain
+
+    socket = drain.socket_of(parsed.console, parsed.port)
+    asyncio.run(drain.drain(socket, parsed.notice, parsed.clients, parsed.transactions, print))
+    return 0
 
 
 def _console(parsed: argparse.Namespace) -> int:

@@ -227,13 +227,12 @@ options:
     description:
       - What PostgreSQL has for all pooler hosts together. Pools that could open more connections than there is room
         for are refused before a host is touched, with the sum and the number to change.
-      - Nothing is counted where it is not given.
+      - Nothing is counted where it is not given. C(site.yml) gives it by itself for the cluster in the group C(database).
     type: dict
     suboptions:
       max_connections:
-        description: As PostgreSQL has it.
+        description: As PostgreSQL has it. Required when anything else is given here.
         type: int
-        required: true
       reserved:
         description: Connections for superusers, and for whatever connects beside the poolers.
         type: int

@@ -108,11 +108,11 @@ def read(variables: Mapping[str, Any], pooler: Pooler) -> FirstBoot:
                 "image_url", f"is missing, and no registry has {pooler.image}", "where an archive of the image lies"
             )
         )
-    leader, found = _leader(variables.get("leader"), pooler)
+    first, found = leader(variables.get("leader"), pooler)
     problems += found
     if problems:
         raise InvalidError(problems)
-    return FirstBoot(keys, archive, tuple(windows), None if zone is None else str(zone), leader)
+    return FirstBoot(keys, archive, tuple(windows), None if zone is None else str(zone), first)
 
 
 def fetched(place: str, url: object, hash_place: str, sha512: object) -> tuple[Fetched, list[Problem]]:
@@ -130,6 +130,26 @@ def url_problems(place: str, url: str) -> list[Problem]:
     if re.fullmatch(r"https://[A-Za-z0-9.:\[\]-]+/[!-~]*", url):
         return []
     return [Problem(place, f"{url!r} is not a place to fetch from", "s3://BUCKET/KEY or https://HOST/PATH")]
+
+
+def leader(given: object, pooler: Pooler) -> tuple[Server | None, list[Problem]]:
+    """Where databases point until the agent has looked, and what is wrong with what was given."""
+    if pooler.server or not bundle.targets(pooler):
+        return pooler.server, []
+    if given is not None:
+        host, _colon, port = str(given).rpartition(":") if re.search(r":[0-9]+$", str(given)) else (str(given), "", "")
+        if not host or any(character.isspace() or character in ",='" for character in host):
+            return None, [Problem("leader", f"{given!r} is not a host or HOST:PORT")]
+        return Server(host.strip("[]"), int(port or "5432")), []
+    if pooler.agent is None:
+        return None, [
+            Problem("leader", "is missing, and without the agent nobody finds it at boot", "HOST or HOST:PORT")
+        ]
+    # Any member will do: the agent points the databases at the leader before it says that it is ready.
+    match = re.match(r"https?://(\[[^]]+\]|[^/:]+)", pooler.patroni[0])
+    if match is None:
+        return None, [Problem("patroni[0]", f"{pooler.patroni[0]!r} is not a URL", "such as https://10.0.0.5:8008")]
+    return Server(match[1].strip("[]")), []
 
 
 def waiting(pooler: Pooler, boot: FirstBoot) -> Tree:
@@ -178,25 +198,6 @@ def _window(place: str, given: object) -> tuple[Window, list[Problem]]:
         problems.append(Problem(f"{place}.minutes", f"{minutes!r} is not a whole number from 1 to 1440"))
         minutes = 0
     return Window(days, start, int(str(minutes))), problems
-
-
-def _leader(given: object, pooler: Pooler) -> tuple[Server | None, list[Problem]]:
-    if pooler.server or not bundle.targets(pooler):
-        return pooler.server, []
-    if given is not None:
-        host, _colon, port = str(given).rpartition(":") if re.search(r":[0-9]+$", str(given)) else (str(given), "", "")
-        if not host or any(character.isspace() or character in ",='" for character in host):
-            return None, [Problem("leader", f"{given!r} is not a host or HOST:PORT")]
-        return Server(host.strip("[]"), int(port or "5432")), []
-    if pooler.agent is None:
-        return None, [
-            Problem("leader", "is missing, and without the agent nobody finds it at boot", "HOST or HOST:PORT")
-        ]
-    # Any member will do: the agent points the databases at the leader before it says that it is ready.
-    match = re.match(r"https?://(\[[^]]+\]|[^/:]+)", pooler.patroni[0])
-    if match is None:
-        return None, [Problem("patroni[0]", f"{pooler.patroni[0]!r} is not a URL", "such as https://10.0.0.5:8008")]
-    return Server(match[1].strip("[]")), []
 
 
 def _instances(pooler: Pooler) -> Iterable[tuple[str, str]]:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from . import changes, leader, main_job, secrets, sizing
+from . import changes, leader, main_job, secrets, sizing, targets
 from .figures import Figure, table, write
 
 DRILLS: Mapping[str, Callable[..., Sequence[Figure]]] = {
@@ -16,6 +16,7 @@ DRILLS: Mapping[str, Callable[..., Sequence[Figure]]] = {
     "leader": leader.run,
     "secrets": secrets.run,
     "sizing": sizing.run,
+    "targets": targets.run,
 }
 LONG = ("secrets",)
 """Drills without a form for every test run."""
@@ -27,7 +28,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.drills")
     parser.add_argument("--only", choices=sorted(DRILLS), help="one drill instead of all")
     parser.add_argument("--short", action="store_true", help="the form that every test run includes")
-    parser.add_argument("--runs", type=int, help="of each event, instead of 3, 5 (leader) or 1 (secrets, sizing)")
+    parser.add_argument(
+        "--runs", type=int, help="of each event, instead of 3, 5 (leader) or 1 (secrets, sizing, targets)"
+    )
     parser.add_argument("--events", help="with commas between, instead of all of the drill")
     parsed = parser.parse_args()
     chosen = {} if parsed.runs is None else {"runs": parsed.runs}
