@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -147,6 +150,47 @@ def test_run_whose_pools_cannot_fit_is_refused_with_the_sum() -> None:
     assert variables.read(OPTIONS | {"capacity": told, "databases": [{"name": "app", "pool_size": 11}]})
     assert variables.read(OPTIONS | {"capacity": told, "databases": [{"name": "app", "max_db_connections": 22}]})
     assert variables.read(OPTIONS)
+
+
+INVENTORY = """
+all:
+  vars: {ansible_connection: local, pgbouncer_databases: [{name: app}]}
+  children:
+    database: {hosts: {db1: {ansible_host: 10.0.0.1}}}
+    pooler: {hosts: {pool1: {}, pool2: {}, pool3: {}}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("told", "room"),
+    [
+        (
+            {"spilo_configuration": {"bootstrap": {"dcs": {"postgresql": {"parameters": {"max_connections": 90}}}}}},
+            "74: max_connections 90 - 10 reserved - 6 of agents",
+        ),
+        ({"pgbouncer_capacity": {"users": 2}}, "184: max_connections 200 - 10 reserved - 6 of agents"),
+        ({"pgbouncer_capacity": {"reserved": 60, "max_connections": 180}}, "114: max_connections 180 - 60 reserved"),
+    ],
+)
+def test_site_counts_for_the_cluster_in_the_inventory_without_being_asked(
+    tmp_path: Path, told: dict[str, Any], room: str
+) -> None:
+    """By the real ansible-playbook; nothing is reached, since it is refused before that."""
+    inventory = yaml.safe_load(INVENTORY)
+    inventory["all"]["vars"] |= told
+    (tmp_path / "inventory.yml").write_text(yaml.safe_dump(inventory))
+    command = ["ansible-playbook", "--inventory", str(tmp_path / "inventory.yml"), "--limit", "pool1"]
+
+    done = subprocess.run([*command, "pgfleet.pooler.poolers"], capture_output=True, text=True, check=False)
+
+    assert f"x 2 instances x 3 hosts, and there is room for {room}" in done.stdout + done.stderr
+
+
+def test_the_connections_that_site_counts_are_the_default_of_the_role() -> None:
+    root = Path(__file__).parents[2]
+    default = yaml.safe_load((root / "roles/spilo/defaults/main.yml").read_text())["spilo_max_connections"]
+
+    assert f"default({default})" in (root / "playbooks/vars/capacity.yml").read_text()
 
 
 def test_pools_are_counted_for_each_user_but_where_one_is_forced() -> None:

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import yaml
 
 from pooler.targets import manifest
@@ -199,9 +200,9 @@ def _pre_stop(container: dict[str, Any]) -> list[str]:
     return command
 
 
-def _gone(connection: Any) -> bool:
+def _gone(connection: psycopg.Connection[Any]) -> bool:
     try:
         connection.execute("SELECT 1")
-    except Exception as error:
-        return isinstance(error, OSError) or "closed" in str(error) or "terminat" in str(error) or "shut" in str(error)
+    except psycopg.Error:
+        return True
     return False
