@@ -1,9 +1,6 @@
 """What holds for clients of the main job holds for those of a Compose project: the very same tests."""
 
-from tests.acceptance.converged.test_agent import (
-    test_nobody_is_obeyed_without_the_poolers_certificate,
-    test_whoever_is_not_the_agent_gets_into_its_databases_by_no_way,
-)
+from tests.acceptance.converged.test_agent import test_nobody_is_obeyed_without_the_poolers_certificate
 from tests.acceptance.converged.test_instances import (
     test_a_cancel_through_the_shared_port_reaches_its_query_every_time,
     test_both_instances_serve_the_one_port,
@@ -53,5 +50,4 @@ __all__ = [
     "test_the_database_for_logins_is_closed_to_clients",
     "test_the_role_of_the_pooler_is_refused",
     "test_the_search_finds_what_is_there",
-    "test_whoever_is_not_the_agent_gets_into_its_databases_by_no_way",
 ]
