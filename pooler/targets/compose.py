@@ -10,120 +10,19 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
-from .. import __version__, bundle, units, variables
+from .. import bundle, units
 from ..agent.config import CONFIG, STATE
-from ..auth_query import AuthQuery
-from ..bundle import CONFIGURATION, CURRENT, RELEASES, RUNTIME, Bundle
+from ..bundle import CONFIGURATION, CURRENT, RUNTIME, Bundle
 from ..certificates import LeafRequest, Usage
-from ..errors import InvalidError, PoolerError, Problem, nearest
 from ..files import File
 from ..model import Pooler
-from ..objects import DatabaseObject, Role
+from ..objects import Role
 from ..prepare import Prepared
 from ..server import Server
-
-POSTGRESQL = "postgresql"
-"""The service of PostgreSQL, and so its name in the network."""
-
-SUPERUSER = "postgres"
-PREPARE = "/etc/prepare"
-FILES = "files"
-"""Below the project's directory; a directory in it for each of those who read."""
-
-_DATA = "/var/lib/postgresql/data"
-_SETTINGS = "/etc/postgresql"
-_OPTIONS = ("databases", "users", "names", "publish", "postgresql", "pgbouncer")
-_OURS = {
-    "databases": "databases beside pgbouncer",
-    "server": "the service postgresql",
-    "server_port": "the service postgresql",
-    "patroni": "the service postgresql",
-    "dispatch": "nothing: no systemd hands out sockets",
-    "tls_directory": "the project's directory",
-    "userlist_only": "users",
-    "state": "podman-compose up and down",
-    "verifiers": "users",
-}
-
-
-@dataclass(frozen=True)
-class User:
-    """A login role. Without a `secret`, which is a password or a verifier, a password is drawn for it."""
-
-    name: str
-    secret: str = field(default="", repr=False)
-
-
-@dataclass(frozen=True)
-class PostgreSQL:
-    """`uid` is that of the user `postgres` in the image; `settings` are PostgreSQL's."""
-
-    image: str = "docker.io/library/postgres:17"
-    uid: int = 999
-    settings: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Project:
-    """`names` are names and addresses by which clients find the pooler, `publish` the host's addresses it is at."""
-
-    pooler: Pooler
-    logins: AuthQuery
-    databases: tuple[DatabaseObject, ...]
-    users: tuple[User, ...]
-    names: tuple[str, ...]
-    publish: tuple[str, ...]
-    postgresql: PostgreSQL
-
-
-def read(given: Mapping[str, Any]) -> Project:
-    """Raises InvalidError with every problem."""
-    problems = [Problem(name, "is not known", nearest(name, _OPTIONS)) for name in given if name not in _OPTIONS]
-    options = dict(given.get("pgbouncer") or {})
-    problems += [
-        Problem(f"pgbouncer.{name}", "follows from something else", f"see {owner}")
-        for name, owner in _OURS.items()
-        if name in options
-    ]
-    users, found = _users(given.get("users") or ())
-    problems += found
-    entries = [entry if isinstance(entry, Mapping) else {"name": entry} for entry in given.get("databases") or ()]
-    databases, found = _databases(entries, users)
-    problems += found
-    postgresql, found = _postgresql(given.get("postgresql") or {})
-    problems += found
-    if problems:
-        raise InvalidError(problems)
-    capacity = {"max_connections": postgresql.settings.get("max_connections", "100"), **(options.get("capacity") or {})}
-    pooler = variables.read(
-        {"image": f"localhost/pgfleet/pooler:{__version__}", **options}
-        | {
-            "databases": [{key: value for key, value in entry.items() if key != "owner"} for entry in entries],
-            "dispatch": "engine",
-            "server": POSTGRESQL,
-            "capacity": capacity,
-        }
-    )
-    if pooler.passwords or pooler.agent is None:
-        what, remedy = "log in with certificates, and the agent is a service", "leave its password and enabled out"
-        raise InvalidError([Problem("pgbouncer.auth_query" if pooler.passwords else "pgbouncer.agent", what, remedy)])
-    own = options.get("auth_query") or {}
-    return Project(
-        pooler=pooler,
-        logins=AuthQuery(
-            role=str(own.get("role") or AuthQuery.role),
-            schema=str(own.get("schema") or AuthQuery.schema),
-            function=str(own.get("function") or AuthQuery.function),
-        ),
-        databases=databases,
-        users=users,
-        names=tuple(str(name) for name in given.get("names") or ("localhost", "127.0.0.1", "::1")),
-        publish=tuple(str(address) for address in given.get("publish") or ("127.0.0.1",)),
-        postgresql=postgresql,
-    )
+from .compose_model import POSTGRESQL, Project
+from .compose_scripts import DATA, FILES, PREPARE, SETTINGS, SUPERUSER, copy, hba, start
 
 
 def leaves(project: Project) -> dict[str, LeafRequest]:
@@ -172,10 +71,10 @@ def files(project: Project, made: Bundle, serials: Mapping[str, str], roles: Ite
         dbname=pooler.auth_query.dbname,
     )
     own = [
-        File("postgresql/pg_hba.conf", _hba(project.logins.role).encode()),
-        File("postgresql/start.sh", _start(project, serials["postgresql/tls"]).encode()),
+        File("postgresql/pg_hba.conf", hba(project.logins.role).encode()),
+        File("postgresql/start.sh", start(project, serials["postgresql/tls"]).encode()),
         File("prepare/prepare.json", prepared.to_json().encode(), secret=True),
-        File("copy.sh", _copy(project, made).encode()),
+        File("copy.sh", copy(project, made.release).encode()),
     ]
     read = (*made.release_files, made.databases, made.agent)
     return (*(File(f"pgbouncer{file.path.removeprefix(CONFIGURATION)}", file.content) for file in read), *own)
@@ -197,8 +96,8 @@ def document(project: Project, made: Bundle, serials: Mapping[str, str]) -> dict
                 f"sockets:{RUNTIME}",
                 f"state:{STATE}",
                 f"prepare:{PREPARE}",
-                f"settings:{_SETTINGS}",
-                f"data:{_DATA}",
+                f"settings:{SETTINGS}",
+                f"data:{DATA}",
             ],
         },
         POSTGRESQL: _postgresql_service(project, serials["postgresql/tls"]),
@@ -228,68 +127,6 @@ def document(project: Project, made: Bundle, serials: Mapping[str, str]) -> dict
     services["agent"] = _agent(pooler, made)
     volumes = ("pgbouncer", "sockets", "state", "prepare", "settings", "data")
     return {"services": services, "volumes": {name: {} for name in volumes}}
-
-
-def _users(given: Iterable[Any]) -> tuple[tuple[User, ...], list[Problem]]:
-    users, problems = [], []
-    for number, entry in enumerate(given):
-        entry = entry if isinstance(entry, Mapping) else {"name": entry}
-        place = f"users[{number}]"
-        problems += [
-            Problem(
-                f"{place}.{key}",
-                "is not known",
-                "name, password or verifier; settings of the engine go below pgbouncer",
-            )
-            for key in entry
-            if key not in ("name", "password", "verifier")
-        ]
-        try:
-            secret = str(entry.get("password") or entry.get("verifier") or "")
-            users.append(User(Role(str(entry.get("name") or "")).name, secret))
-        except PoolerError as error:
-            problems.append(Problem(f"{place}.name", str(error)))
-    return tuple(users), problems
-
-
-def _databases(
-    entries: Iterable[Mapping[str, Any]], users: Iterable[User]
-) -> tuple[tuple[DatabaseObject, ...], list[Problem]]:
-    """`owner` may be left out where a user has the database's name, or there is one user only."""
-    names, found, problems = [user.name for user in users], [], []
-    for number, entry in enumerate(entries):
-        name = str(entry.get("name") or "")
-        owner = entry.get("owner") or (name if name in names else names[0] if len(names) == 1 else None)
-        if owner is None:
-            problems.append(Problem(f"databases[{number}].owner", "is missing", "the user to whom it belongs"))
-        elif owner not in names:
-            problems.append(
-                Problem(f"databases[{number}].owner", f"{owner!r} is none of users", nearest(str(owner), names))
-            )
-        else:
-            try:
-                found.append(DatabaseObject(name, str(owner)))
-            except PoolerError as error:
-                problems.append(Problem(f"databases[{number}].name", str(error)))
-    return tuple(found), problems
-
-
-def _postgresql(given: Mapping[str, Any]) -> tuple[PostgreSQL, list[Problem]]:
-    known = ("image", "uid", "settings")
-    problems = [
-        Problem(f"postgresql.{name}", "is not known", nearest(name, known)) for name in given if name not in known
-    ]
-    settings = {str(name): str(value) for name, value in (given.get("settings") or {}).items()}
-    problems += [
-        Problem(f"postgresql.settings.{name}", "is no name of a setting")
-        for name in settings
-        if not name.replace("_", "").replace(".", "").isalnum()
-    ]
-    uid = given.get("uid", PostgreSQL.uid)
-    if isinstance(uid, bool) or not str(uid).isdecimal() or int(str(uid)) < 1:
-        problems.append(Problem("postgresql.uid", f"{uid!r} is no id of a user other than root"))
-        uid = PostgreSQL.uid
-    return PostgreSQL(str(given.get("image") or PostgreSQL.image), int(str(uid)), settings), problems
 
 
 def _small(pooler: Pooler, user: str) -> dict[str, Any]:
@@ -362,96 +199,17 @@ def _postgresql_service(project: Project, serial: str) -> dict[str, Any]:
         "user": f"{postgresql.uid}:{postgresql.uid}",
         "cap_drop": ["ALL"],
         "security_opt": ["no-new-privileges"],
-        "entrypoint": ["sh", f"{_SETTINGS}/start.sh"],
-        "environment": {"PGDATA": _DATA},
+        "entrypoint": ["sh", f"{SETTINGS}/start.sh"],
+        "environment": {"PGDATA": DATA},
         "restart": "unless-stopped",
         # Sessions end, data are written: PostgreSQL's fast shutdown.
         "stop_signal": "SIGINT",
         "stop_grace_period": "60s",
         "shm_size": "256m",
-        "labels": {units.LABEL: _digest(_hba(project.logins.role), _start(project, serial))},
+        "labels": {units.LABEL: _digest(hba(project.logins.role), start(project, serial))},
         "depends_on": _after(FILES),
-        "volumes": [f"settings:{_SETTINGS}:ro", f"data:{_DATA}"],
+        "volumes": [f"settings:{SETTINGS}:ro", f"data:{DATA}"],
     }
-
-
-def _hba(role: str) -> str:
-    """The superuser and our role by certificate, all others by password, nobody without TLS."""
-    return (
-        f"local all {SUPERUSER} peer\n"
-        f"hostssl all {SUPERUSER},{role} all cert\n"
-        f"host all {SUPERUSER},{role} all reject\n"
-        "hostssl all all all scram-sha-256\n"
-    )
-
-
-def _start(project: Project, serial: str) -> str:
-    leaf = f"{_SETTINGS}/tls/{serial}"
-    settings = {
-        "listen_addresses": "*",
-        "unix_socket_directories": "/tmp",
-        "hba_file": f"{_SETTINGS}/pg_hba.conf",
-        "ssl": "on",
-        "ssl_cert_file": f"{leaf}/tls.crt",
-        "ssl_key_file": f"{leaf}/tls.key",
-        "ssl_ca_file": f"{leaf}/ca.crt",
-        "ssl_min_protocol_version": "TLSv1.2",
-        "password_encryption": "scram-sha-256",
-        **project.postgresql.settings,
-    }
-    options = "".join(f" \\\n  -c {name}={_word(value)}" for name, value in settings.items())
-    return (
-        "# PostgreSQL, with a cluster of its own making the first time.\n"
-        "set -eu\n"
-        'if [ ! -s "$PGDATA/PG_VERSION" ]; then\n'
-        f"  initdb --username={SUPERUSER} --auth=reject --encoding=UTF8 --data-checksums\n"
-        "fi\n"
-        f"exec postgres{options}\n"
-    )
-
-
-def _word(text: str) -> str:
-    return "'" + text.replace("'", "'\\''") + "'"
-
-
-def _copy(project: Project, made: Bundle) -> str:
-    """Idempotent. What is no longer needed goes last; the switch is one rename, as on a host."""
-    ours, theirs = _user(project.pooler), f"{project.postgresql.uid}:{project.postgresql.uid}"
-    sockets = " ".join(f"{RUNTIME}/{console}" for console in project.pooler.consoles)
-    return (
-        "# Each file to its volume, with the owner and the mode that its readers ask for. It may run while they read.\n"
-        "set -eu\n"
-        "umask 077\n"
-        "copy() {  # directory, place, owner\n"
-        f'  (cd "/{FILES}/$1" && find . -type d) | while read -r name; do\n'
-        '    mkdir -p "$2/$name"; chown "$3" "$2/$name"\n'
-        "  done\n"
-        f'  (cd "/{FILES}/$1" && find . -type f) | while read -r name; do\n'
-        f'    cmp -s "/{FILES}/$1/$name" "$2/$name" && continue\n'
-        f'    cp "/{FILES}/$1/$name" "$2/$name.new"\n'
-        '    chmod 0600 "$2/$name.new"\n'
-        '    chown "$3" "$2/$name.new"\n'
-        '    mv "$2/$name.new" "$2/$name"\n'
-        "  done\n"
-        "}\n"
-        "forget() {  # directory, place: releases and certificates that are gone from there\n"
-        '  for old in "$2"/tls/* "$2"/tls/*/* "$2"/releases/*; do\n'
-        f'    [ -e "/{FILES}/$1${{old#"$2"}}" ] || rm -rf "$old"\n'
-        "  done\n"
-        "}\n"
-        f"copy pgbouncer {CONFIGURATION} {ours}\n"
-        f"copy prepare {PREPARE} {ours}\n"
-        f"copy postgresql {_SETTINGS} {theirs}\n"
-        f"ln -sfn {RELEASES.rpartition('/')[2]}/{made.release} {CURRENT}.new\n"
-        f"mv -T {CURRENT}.new {CURRENT}\n"
-        f"forget pgbouncer {CONFIGURATION}\n"
-        f"forget prepare {PREPARE}\n"
-        f"forget postgresql {_SETTINGS}\n"
-        f"mkdir -p {sockets}\n"
-        f"chown {ours} {RUNTIME} {sockets} {STATE}\n"
-        f"chmod 0700 {RUNTIME} {sockets} {STATE} {_DATA}\n"
-        f"chown {theirs} {_DATA}\n"
-    )
 
 
 def _published(address: str) -> str:

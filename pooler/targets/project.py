@@ -21,8 +21,9 @@ from .. import certificates, objects, userlist
 from ..certificates import Authority, Leaf, LeafRequest
 from ..objects import Role
 from ..prepare import Prepared
-from . import compose, manifest
-from .compose import FILES, Project
+from . import compose, compose_model, manifest
+from .compose_model import Project
+from .compose_scripts import FILES
 
 _KEY = "authority/ca.key"
 _PREPARED = f"{FILES}/prepare/prepare.json"
@@ -34,7 +35,7 @@ def write(given: Mapping[str, Any], directory: Path, passphrase: Callable[[], st
 
     Leaves, passwords and verifiers stay as they are as long as they are right. Raises PoolerError.
     """
-    project = compose.read(given)
+    project = compose_model.read(given)
     directory.mkdir(parents=True, exist_ok=True)
     serials = _leaves(project, directory, passphrase)
     made = compose.build(project, serials, _verifiers(directory))

@@ -12,7 +12,7 @@ import yaml
 
 from pooler import certificates, cli, scram
 from pooler.errors import InvalidError, PoolerError
-from pooler.targets import compose, project
+from pooler.targets import compose_model, project
 
 GIVEN: dict[str, Any] = {"databases": ["app"], "users": ["app"]}
 
@@ -146,7 +146,7 @@ def test_pools_are_held_against_max_connections(tmp_path: Path) -> None:
 )
 def test_what_cannot_be_is_refused(changes: dict[str, Any], words: str) -> None:
     with pytest.raises(InvalidError, match=words) as refused:
-        compose.read(GIVEN | changes)
+        compose_model.read(GIVEN | changes)
     assert "hidden" not in str(refused.value)
 
 
