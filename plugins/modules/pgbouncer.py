@@ -227,7 +227,7 @@ options:
     description:
       - What PostgreSQL has for all pooler hosts together. Pools that could open more connections than there is room
         for are refused before a host is touched, with the sum and the number to change.
-      - Nothing is counted where it is not given. C(site.yml) gives it by itself for the cluster in the group C(database).
+      - Nothing is counted where it is not given. C(site.yml) gives it for the cluster in the group C(database).
     type: dict
     suboptions:
       max_connections:
