@@ -15,7 +15,9 @@ from tests.acceptance.playbook import Run, run, site
 from tests.acceptance.remote import Remote
 from tests.acceptance.scenario import Scenario
 from tests.lab import life, state
+from tests.secret_search import search
 
+REFUSED = r"(?i)unknown ca|reset|eof|closed"
 CONFIGURE = "pgfleet.pooler.spilo : Configuration of the cluster"
 
 
@@ -35,6 +37,10 @@ def dynamic(configuration: dict[str, Any], **variables: Any) -> dict[str, Any]:
 
 def parameters(**settings: Any) -> dict[str, Any]:
     return {"postgresql": {"parameters": settings}}
+
+
+def with_orders_of_controller(lab: Scenario) -> dict[str, Any]:
+    return dynamic(parameters(max_connections=240), database_orders_from=[state.read_spec(lab.name).controller])
 
 
 def changed(done: Run) -> dict[str, int]:
@@ -65,7 +71,7 @@ def test_nobody_opens_etcd_with_a_certificate_of_the_poolers(
 ) -> None:
     written = {"key": base64.b64encode(b"/service/spilo/x").decode(), "value": base64.b64encode(b"x").decode()}
     for server in SERVERS:
-        with pytest.raises(OSError, match=r"(?i)unknown ca|reset|eof|closed"):
+        with pytest.raises(OSError, match=REFUSED):
             cluster.ask_etcd(server, "/v3/kv/put", written, poolers_leaf)
     # With one of etcd's own authority it opens, so that it is the authority that decides.
     own = cluster.leaf(lab.root.parent / "etcd", tmp_path)
@@ -177,7 +183,7 @@ def test_rules_for_logins_change_without_a_restart_and_broken_ones_never_come_in
 def test_who_may_give_orders_is_changed_replica_by_replica_and_the_leader_after_a_switchover(
     lab: Scenario, cluster: Cluster, poolers_leaf: Leaf
 ) -> None:
-    allowed = dynamic(parameters(max_connections=240), database_orders_from=[state.read_spec(lab.name).controller])
+    allowed = with_orders_of_controller(lab)
     leader = cluster.leader()
     done = site(lab, variables=allowed)
     changed(done)
@@ -194,6 +200,35 @@ def test_who_may_give_orders_is_changed_replica_by_replica_and_the_leader_after_
     changed(site(lab, variables=allowed))
     assert cluster.ask(leader, "POST", "/reload", {}, poolers_leaf)[0] == 202
     assert sum(changed(site(lab, variables=allowed)).values()) == 0
+
+
+def test_another_authority_takes_over_under_the_cluster_and_nothing_of_the_old_one_opens_it(
+    lab: Scenario, cluster: Cluster, poolers_leaf: Leaf, tmp_path: Path
+) -> None:
+    leader, since = cluster.leader(), cluster.since()
+    etcds_leaf = cluster.leaf(lab.root.parent / "etcd", tmp_path)
+    question = {"key": base64.b64encode(b"/service/spilo/leader").decode()}
+    for server in SERVERS:
+        assert cluster.ask(server, "GET", "/cluster", leaf=poolers_leaf)[0] == 200
+        assert cluster.ask_etcd(server, "/v3/kv/range", question, etcds_leaf)[0] == 200
+
+    done = run(
+        lab,
+        "pgfleet.pooler.rotate_certificates",
+        variables={**with_orders_of_controller(lab), "rotate_certificates": "authority"},
+    )
+
+    assert all(changed(done).values())
+    for server in SERVERS:
+        with pytest.raises(OSError, match=REFUSED):
+            cluster.ask(server, "GET", "/cluster", leaf=poolers_leaf)
+        with pytest.raises(OSError, match=REFUSED):
+            cluster.ask_etcd(server, "/v3/kv/range", question, etcds_leaf)
+        assert cluster.ask(server, "GET", "/cluster", leaf=cluster.leaf(lab.root.parent, tmp_path))[0] == 200
+        assert search(Remote(lab, server).sh, lab.tokens) == set()
+    assert (cluster.leader(), cluster.since()) == (leader, since)
+    assert until(cluster.well)
+    assert sum(changed(site(lab, variables=with_orders_of_controller(lab))).values()) == 0
 
 
 def test_a_cluster_is_taken_away_with_its_data_kept_and_again_changes_nothing(lab: Scenario) -> None:
