@@ -64,6 +64,7 @@ async def _examine(options: Options) -> tuple[list[Report], list[Finding]]:
 
 
 async def _far(ssh: str, host: str) -> Report | Finding:
+    trouble = ""
     try:
         async with asyncio.timeout(_SECONDS):
             said, trouble = await _run(arguments(ssh, host, ("doctor", "--json")))

@@ -47,7 +47,7 @@ COLUMNS = (
     ),
     Column("query", "y", lambda row: row.instance.query_ms, lambda row: f"{row.instance.query_ms:.1f} ms"),
     Column("wait", "i", lambda row: row.instance.wait_ms, lambda row: f"{row.instance.wait_ms:.1f} ms"),
-    Column("balance", "b", lambda row: row.share, lambda row: bar(row.share)),
+    Column("balance", "b", lambda row: row.share, lambda row: drawn(row.share)),
     Column("leader", "d", lambda row: row.instance.leader, lambda row: row.instance.leader, falling=False),
     Column("state", "e", lambda row: row.state, lambda row: row.state),
 )
@@ -92,7 +92,7 @@ def summary(found: Sequence[Row]) -> str:
     return " | ".join(words)
 
 
-def bar(share: float) -> str:
+def drawn(share: float) -> str:
     """A part of a whole, drawn and told."""
     full = round(share * _WIDTH)
     return f"{'█' * full}{'·' * (_WIDTH - full)} {share:4.0%}"

@@ -308,8 +308,15 @@ class Pair:
             yield
 
     def launch(self, enter: str, place: Path, root: Path, command: list[str]) -> Process:
-        """Run it until the end of the test at the latest."""
-        space = ["nsenter", f"--net=/proc/{self._net.pid}/ns/net", "unshare", "--mount", "--propagation=private"]
+        """Run it until the end of the test at the latest. Shared memory of a server that is killed goes with it."""
+        space = [
+            "nsenter",
+            f"--net=/proc/{self._net.pid}/ns/net",
+            "unshare",
+            "--mount",
+            "--ipc",
+            "--propagation=private",
+        ]
         arguments = [*space, "sh", "-euc", enter, "sh", str(place), str(root), str(_CHECKOUT), *command]
         popen = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, bufsize=0)
         assert popen.stderr is not None

@@ -113,7 +113,7 @@ def test_rows_are_filtered_by_what_is_shown() -> None:
 def test_the_balance_is_each_ones_part_of_all_transactions() -> None:
     rows = board.rows([POOL1, AWAY])
     assert [row.share for row in rows] == [0.75, 0.25, 0]
-    assert board.bar(0.75) == "████████··  75%"
+    assert board.drawn(0.75) == "████████··  75%"
     assert board.summary(rows) == (
         "2 of 3 instances serve | 40 clients, 4 wait | 40 transactions/s | leader 10.0.0.11:5432"
         " | balance 25% to 75%, even would be 33%"

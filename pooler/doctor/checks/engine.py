@@ -48,4 +48,4 @@ def configuration(facts: Facts) -> Iterator[Finding]:
             CONFIGURATION, facts.host, said, "run the site playbook, and see the journal for why one has refused"
         )
     else:
-        yield ok(CONFIGURATION, facts.host, f"all run {next(iter(runs.values()))}")
+        yield ok(CONFIGURATION, facts.host, f"all run {', '.join(set(runs.values()))}")

@@ -114,6 +114,18 @@ def test_the_doctor_tells_what_is_wrong_on_a_host(lab: Scenario, pooler: Remote,
     assert status == 1
 
 
+def test_a_load_of_a_moment_reaches_every_instance_and_has_a_page(lab: Scenario, tmp_path: Path) -> None:
+    target = f"host={lab.addresses[POOLER]} port={PORT} dbname=app user=app sslrootcert={lab.root}"
+    page = tmp_path / "report.html"
+    how = ["--seconds", "3", "--workers", "8", "--logins", "1", "--max-failed", "0", "--report", str(page), "--json"]
+    status, said = pooler_command(lab, "drill", "load", target, *how)
+    found = json.loads(said)
+    assert (status, found["failed"], found["lost"], found["doubled"]) == (0, 0, 0, 0), said
+    assert set(found["balance"]) == {f"{lab.addresses[POOLER]} #{peer}" for peer in (1, 2)}
+    assert found["milliseconds"]["transactions"]["p99"] > 0
+    assert "<svg" in page.read_text()
+
+
 def test_the_board_shows_every_instance_over_ssh(lab: Scenario, ssh: list[str]) -> None:
     status, said = pooler_command(lab, "top", *ssh, "--once", "--json", "--every", "0.5")
     assert status == 0, said
