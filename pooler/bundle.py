@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import secrets
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from . import hba, ini, scram, settings, tombstones, units
+from . import derivations, hba, ini, scram, settings, tombstones, units
 from .agent.config import CONFIG, AgentConfig, Target
 from .agent.config import DATABASE as AGENT_DATABASE
 from .agent.config import REPLICA_DATABASE as AGENT_REPLICA
 from .auth_query import STRANGER
+from .derivations import Tell, silent
 from .files import File
 from .model import AGENT_POOL, AUTH_DATABASE, AUTH_POOL, DEFAULT_RULES, DIVIDED, Database, Pooler, User, Version
 from .server import Server
@@ -97,9 +97,12 @@ class Bundle:
         return (*self.release_files, self.databases, *((self.agent,) if self.agent else ()), *self.units)
 
 
-def build(pooler: Pooler, facts: Facts) -> Bundle:
-    """Render everything. Raises InvalidError for what one of the engine's grammars cannot say."""
-    listed = _own_lines(pooler, facts) | verifiers(pooler.users, facts.verifiers, facts.postgresql)
+def build(pooler: Pooler, facts: Facts, tell: Tell = silent) -> Bundle:
+    """Render everything. Raises InvalidError for what one of the engine's grammars cannot say.
+
+    `tell` hears how far the verifiers of many passwords are.
+    """
+    listed = _own_lines(pooler, facts) | verifiers(pooler.users, facts.verifiers, facts.postgresql, tell)
     gone = _gone(pooler, facts, listed)
     made = _build(pooler, facts, tombstones.render(listed, gone))
     if made.release == facts.release:
@@ -178,12 +181,15 @@ def targets(pooler: Pooler) -> dict[str, Target]:
 
 
 def verifiers(
-    users: Iterable[User], in_use: Mapping[str, str], postgresql: Mapping[str, str] | None = None
+    users: Iterable[User],
+    in_use: Mapping[str, str],
+    postgresql: Mapping[str, str] | None = None,
+    tell: Tell = silent,
 ) -> dict[str, str]:
     """The userlist's entries: given verifiers as they are; for a password PostgreSQL's verifier, or the one in use, as
     long as it verifies, or a new one.
     """
-    found = {}
+    found, passwords = {}, {}
     for user in users:
         if user.certificate:
             # The engine asks whether it knows the user also when a rule asks for a certificate (PgBouncer 1.24.1).
@@ -191,10 +197,8 @@ def verifiers(
         elif user.verifier is not None:
             found[user.name] = user.verifier
         elif user.password is not None:
-            known = [each[user.name] for each in (postgresql or {}, in_use) if user.name in each]
-            fit = (each for each in known if scram.is_verifier(each) and scram.verifies(each, user.password))
-            found[user.name] = next(fit, None) or scram.verifier(user.password)
-    return found
+            passwords[user.name] = user.password
+    return found | derivations.verifiers(passwords, (postgresql or {}, in_use), tell)
 
 
 def _own_lines(pooler: Pooler, facts: Facts) -> dict[str, str]:
@@ -207,7 +211,7 @@ def _own_lines(pooler: Pooler, facts: Facts) -> dict[str, str]:
     if pooler.agent is None or pooler.agent.role in lines:
         return lines
     kept = facts.verifiers.get(pooler.agent.role, "")
-    return lines | {pooler.agent.role: kept if scram.is_verifier(kept) else scram.verifier(secrets.token_urlsafe(32))}
+    return lines | {pooler.agent.role: kept if scram.is_verifier(kept) else scram.nobodys()}
 
 
 def _gone(pooler: Pooler, facts: Facts, listed: Mapping[str, str]) -> dict[str, Tombstone]:
@@ -221,7 +225,7 @@ def _gone(pooler: Pooler, facts: Facts, listed: Mapping[str, str]) -> dict[str, 
             # A line of any kind would let him in.
             gone[name] = replace(stone, secret="")
         elif stone.knowing & facts.remembering and not stone.secret:
-            gone[name] = replace(stone, secret=scram.verifier(secrets.token_urlsafe(32)))
+            gone[name] = replace(stone, secret=scram.nobodys())
         else:
             gone[name] = stone
     return gone

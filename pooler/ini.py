@@ -28,6 +28,7 @@ PEERS = 65535
 """Peer ids run from 1 to this."""
 
 _SPACE = " \t\n\v\f\r"
+_BREAK = re.compile(r"[\n\r\0]")
 _BARE = re.compile(r"[A-Za-z0-9_.*-]+")
 _BARE_VALUE = re.compile(r"[A-Za-z0-9_.,:/@%+*~-]+")
 _QUOTED_NAME = re.compile(r"'([^'\n]*)'")
@@ -184,13 +185,16 @@ class _UnreadableError(Exception):
 def _scan(text: str, version: Version) -> Iterator[Line]:
     """Goes through the text by position, as the engine does: what follows a header may stand on the same line."""
     if "\0" in text:
-        raise _UnreadableError(_number(text, text.index("\0")), "a NUL character", "the engine stops reading there")
+        raise _UnreadableError(
+            text.count("\n", 0, text.index("\0")) + 1, "a NUL character", "the engine stops reading there"
+        )
     if text.startswith("\ufeff"):
         raise _UnreadableError(1, "a byte order mark", "save the file as UTF-8 without one")
     section = ""
+    number, counted = 1, 0
     at = _skip(text, 0, _SPACE)
     while at < len(text):
-        number = _number(text, at)
+        number, counted = number + text.count("\n", counted, at), at
         end = _end_of_line(text, at)
         if _INCLUDE.match(text, at):
             path = text[at + len("%include") : end].lstrip(" \t").rstrip(_SPACE)
@@ -351,17 +355,13 @@ def _unwritable_name(section: str, name: str, place: str, version: Version) -> l
 
 
 def _breaks(text: str) -> bool:
-    return any(character in text for character in "\n\r\0")
+    return _BREAK.search(text) is not None
 
 
 def _skip(text: str, at: int, characters: str) -> int:
     while at < len(text) and text[at] in characters:
         at += 1
     return at
-
-
-def _number(text: str, at: int) -> int:
-    return text.count("\n", 0, at) + 1
 
 
 def _end_of_line(text: str, at: int) -> int:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import functools
 import io
 import json
 import tarfile
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from . import ini, settings, tombstones, userlist
+from . import ini, settings, tombstones
 from .agent.config import CONFIG
 from .errors import InvalidError
 from .server import Server
-from .tombstones import Tombstone
+from .tombstones import Tombstone, Userlist
 
 
 @dataclass(frozen=True)
@@ -120,21 +121,13 @@ class Observed:
         inis = [file for path, file in self.files.items() if "/releases/" in path and path.endswith(".ini")]
         return [file.content.decode(errors="replace") for file in inis]
 
-    def verifiers(self) -> dict[str, str]:
+    def verifiers(self) -> Mapping[str, str]:
         """The verifiers in use; none when the userlist is missing or not readable as one."""
-        try:
-            entries = userlist.parse(self._userlist())
-        except InvalidError:
-            return {}
-        gone = self.tombstones()
-        return {name: secret for name, secret in entries.items() if name not in gone}
+        return self._userlist.listed
 
-    def tombstones(self) -> dict[str, Tombstone]:
+    def tombstones(self) -> Mapping[str, Tombstone]:
         """What the userlist in use says of users who are gone."""
-        try:
-            return tombstones.read(self._userlist())
-        except InvalidError:
-            return {}
+        return self._userlist.gone
 
     def running(self) -> frozenset[str]:
         """The processes that run, by invocation."""
@@ -144,12 +137,13 @@ class Observed:
         """Those of them that keep what they have made of a user's line when the line goes."""
         return self.running() & {each.invocation for each in self.instances.values() if each.remembers}
 
-    def _userlist(self) -> str:
+    @functools.cached_property
+    def _userlist(self) -> Userlist:
         found = [file.content for path, file in self.files.items() if path.endswith("/userlist.txt")]
         try:
-            return found[0].decode() if found else ""
-        except UnicodeDecodeError:
-            return ""
+            return tombstones.read(found[0].decode()) if found else Userlist()
+        except (InvalidError, UnicodeDecodeError):
+            return Userlist()
 
 
 def admins_of(text: str) -> frozenset[str]:

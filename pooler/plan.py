@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 
-from . import ini, settings, tombstones, userlist
+from . import ini, settings, tombstones
 from .agent.config import CONFIG
 from .bundle import ANY_DATABASE, RELEASES, Bundle, lets_in_unasked, without_hosts
 from .files import File
@@ -107,8 +107,9 @@ def plan(pooler: Pooler, bundle: Bundle, observed: Observed) -> Plan:
     # The kernel shares a port among sockets of one uid only: systemd's are root's, the engine's are not.
     together = bool(observed.instances) and (SOCKET in observed.files) != (SOCKET in unit_paths)
     left = observed.unfinished
-    expel = tuple(sorted({*_stale_users(bundle, observed), *left.expel}))
-    gone = tombstones.read(_userlist(bundle))
+    users = tombstones.read(_userlist(bundle))
+    gone = users.gone
+    expel = tuple(sorted({*_stale_users(bundle, users.listed, observed), *left.expel}))
     reload, start, restart = [], [], []
     for console in pooler.consoles:
         instance = observed.instances.get(console)
@@ -242,9 +243,8 @@ def _stale_databases(
     )
 
 
-def _stale_users(bundle: Bundle, observed: Observed) -> tuple[str, ...]:
+def _stale_users(bundle: Bundle, wanted: Mapping[str, str], observed: Observed) -> tuple[str, ...]:
     """Users of the userlist in force that are gone from it or have another verifier, and former admins."""
-    wanted = userlist.parse(_userlist(bundle))
     stale = {name for name, verifier in observed.verifiers().items() if wanted.get(name) != verifier}
     admins = {name for file in bundle.release_files if not file.secret for name in admins_of(file.content.decode())}
     return tuple(sorted(stale | (observed.admins() - admins)))

@@ -59,6 +59,12 @@ def verifier(password: str, *, salt: bytes | None = None, iterations: int = ITER
     return str(_derived(password, salt, iterations))
 
 
+def nobodys() -> str:
+    """A verifier that no password is known for: keys are drawn, not derived, so that it costs nothing."""
+    salt, stored_key, server_key = (secrets.token_bytes(size) for size in (_SALT_BYTES, _KEY_BYTES, _KEY_BYTES))
+    return str(Verifier(ITERATIONS, salt, stored_key, server_key))
+
+
 def verifies(verifier: str, password: str) -> bool:
     """Whether `password` logs in against `verifier`; takes as long for a wrong password as for the right one."""
     known = parse(verifier)

@@ -19,7 +19,7 @@ SINCE: Version = (1, 25, 0)
 """The first engine that keeps what it has made of a line."""
 
 _NOTE = re.compile(r"gone((?: [0-9a-f]+)*)")
-_COMMENT = re.compile(r';\s*"((?:[^"]|"")*+)" (gone.*)')
+_COMMENT = re.compile(r'(?m)^;[^\S\n]*"((?:[^"\n]|"")*+)" (gone.*)$')
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,14 @@ class Tombstone:
     secret: str = field(default="", repr=False)
 
 
+@dataclass(frozen=True)
+class Userlist:
+    """`listed`: the secrets of users who are to log in, by name."""
+
+    listed: Mapping[str, str] = field(default_factory=dict, repr=False)
+    gone: Mapping[str, Tombstone] = field(default_factory=dict)
+
+
 def render(listed: Mapping[str, str], gone: Mapping[str, Tombstone]) -> str:
     """A userlist of `name: secret` and of users who are gone. Raises InvalidError for what the file cannot say."""
     notes = {name: " ".join(("gone", *sorted(stone.knowing))) for name, stone in gone.items()}
@@ -41,15 +49,15 @@ def render(listed: Mapping[str, str], gone: Mapping[str, Tombstone]) -> str:
     return userlist.render({**listed, **lines}, {name: notes[name] for name in lines}) + "".join(comments)
 
 
-def read(text: str) -> dict[str, Tombstone]:
-    """The users who are gone. Raises InvalidError where the engine would not read the userlist to its end."""
-    entries = userlist.parse(text)
-    found = {}
-    for name, note in userlist.notes(text).items():
+def read(text: str) -> Userlist:
+    """Who is listed and who is gone. Raises InvalidError where the engine would not read the file to its end."""
+    listed, gone = {}, {}
+    for name, (secret, note) in userlist.noted(text).items():
         if match := _NOTE.fullmatch(note):
-            found[name] = Tombstone(frozenset(match[1].split()), entries[name])
-    for line in text.split("\n"):
-        comment = _COMMENT.fullmatch(line)
-        if comment and (match := _NOTE.fullmatch(comment[2])):
-            found.setdefault(comment[1].replace('""', '"'), Tombstone(frozenset(match[1].split())))
-    return found
+            gone[name] = Tombstone(frozenset(match[1].split()), secret)
+        else:
+            listed[name] = secret
+    for comment in _COMMENT.finditer(text):
+        if match := _NOTE.fullmatch(comment[2]):
+            gone.setdefault(comment[1].replace('""', '"'), Tombstone(frozenset(match[1].split())))
+    return Userlist(listed, gone)

@@ -16,6 +16,7 @@ SECRET_BYTES = 2047
 """PgBouncer 1.24.1 and 1.25.2; a release after them takes 65530."""
 
 _SPACE = " \t\n\v\f\r"
+_BREAK = re.compile(r"[\n\r\0]")
 # Possessive: half of a doubled quote is never the end.
 _QUOTED = re.compile(r'"((?:[^"]|"")*+)"')
 
@@ -41,35 +42,24 @@ def quoted(text: str) -> str:
 
 def parse(text: str, *, name: str = "userlist.txt") -> dict[str, str]:
     """`name: secret` as the engine reads them; the last line of a user counts. Raises InvalidError with `name:line`."""
-    return {user: secret for user, (secret, _note) in _lines(text, name).items()}
+    return {user: secret for user, (secret, _note) in noted(text, name=name).items()}
 
 
-def notes(text: str, *, name: str = "userlist.txt") -> dict[str, str]:
-    """What stands behind the secrets, by user; only where something does. Raises InvalidError as `parse` does."""
-    return {user: note for user, (_secret, note) in _lines(text, name).items() if note}
-
-
-def _lines(text: str, name: str) -> dict[str, tuple[str, str]]:
+def noted(text: str, *, name: str = "userlist.txt") -> dict[str, tuple[str, str]]:
+    """By user the secret, and what stands behind it, mostly nothing. Raises InvalidError as `parse` does."""
     entries = {}
     problems = []
-    at = 0
-    while True:
-        while at < len(text) and text[at] in _SPACE:
-            at += 1
-        if at == len(text):
-            break
-        number = text.count("\n", 0, at) + 1
-        end = text.find("\n", at)
-        end = len(text) if end < 0 else end
-        if text[at] != ";":
-            try:
-                user, secret, note = _entry(text[at:end])
-            except _UnreadableError as unreadable:
-                problems.append(Problem(f"{name}:{number}", unreadable.what, unreadable.remedy))
-            else:
-                problems += _problems(f"{name}:{number}", user, secret)
-                entries[user] = secret, note
-        at = end
+    for number, line in enumerate(text.split("\n"), start=1):
+        line = line.lstrip(_SPACE)
+        if not line or line.startswith(";"):
+            continue
+        try:
+            user, secret, note = _entry(line)
+        except _UnreadableError as unreadable:
+            problems.append(Problem(f"{name}:{number}", unreadable.what, unreadable.remedy))
+        else:
+            problems += _problems(f"{name}:{number}", user, secret)
+            entries[user] = secret, note
     if problems:
         raise InvalidError(problems)
     return entries
@@ -104,7 +94,7 @@ def _problems(place: str, name: str, secret: str) -> list[Problem]:
         if size > limit:
             remedy = f"at most {limit}, double quotes counting twice; every later user would be locked out"
             problems.append(Problem(place, f"the {what} has {size} bytes", remedy))
-        if any(character in text for character in "\n\r\0"):
+        if _BREAK.search(text):
             problems.append(
                 Problem(place, f"the {what} holds a line break or a NUL", "the file has no way to write it")
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -17,6 +18,8 @@ from .server import Server
 
 NAME_BYTES = 63
 """PostgreSQL's NAMEDATALEN - 1: the longest role or database name it keeps whole."""
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
@@ -174,10 +177,12 @@ class _Reader:
 
     def databases(self, version: Version) -> tuple[Database, ...]:
         databases: list[Database] = []
+        names: set[str] = set()
         for place, entry in self.entries("databases"):
             name = self.name(f"{place}.name", entry.get("name"), allow_star=True)
-            if name in {database.name for database in databases}:
+            if name in names:
                 self.problem(f"{place}.name", f"{name!r} is there twice", "the engine would keep the last one only")
+            names.add(name)
             if name in ("pgbouncer", AUTH_DATABASE, AGENT_DATABASE, AGENT_REPLICA):
                 self.problem(f"{place}.name", f"{name!r} is reserved", "choose another name; dbname may stay")
             own = ("name", "target")
@@ -199,11 +204,13 @@ class _Reader:
 
     def users(self, version: Version) -> tuple[User, ...]:
         users: list[User] = []
+        names: set[str] = set()
         own = ("name", "password", "verifier", "certificate", "console")
         for place, entry in self.entries("users"):
             name = self.name(f"{place}.name", entry.get("name"))
-            if name in {user.name for user in users}:
+            if name in names:
                 self.problem(f"{place}.name", f"{name!r} is there twice")
+            names.add(name)
             given = {key: value for key, value in entry.items() if key not in own and value is not None}
             console = entry.get("console")
             if console not in (None, "admin", "stats"):
@@ -281,7 +288,7 @@ class _Reader:
         name = str(value)
         if len(name.encode()) > NAME_BYTES:
             self.problem(place, f"{name!r} has {len(name.encode())} bytes", f"at most {NAME_BYTES}")
-        if any(ord(character) < 32 or ord(character) == 127 for character in name):
+        if _CONTROL.search(name):
             self.problem(place, f"{name!r} has a control character")
         if "'" in name and place.startswith("databases"):
             self.problem(
@@ -412,8 +419,7 @@ class _Reader:
         """Names that the engine's grammars have no way to say are found here, before a host is reached."""
         databases = {database.name: dict(database.settings) for database in pooler.databases}
         users = {user.name: dict(user.settings) for user in pooler.users if user.settings}
-        # The longest verifier there is; a given one was checked already.
-        listed = {user.name: scram.verifier("x") for user in pooler.users if user.listed}
+        listed = {user.name: user.verifier or "" for user in pooler.users if user.listed}
         try:
             ini.render(ini.Ini(databases=databases, users=users), version=pooler.engine_version)
             userlist.render(listed)

@@ -69,7 +69,8 @@ class ActionModule(PoolerAction):
     def _present(self, host: Host, pooler: Pooler, postgresql: Mapping[str, str]) -> dict[str, Any]:
         before = observe(host.read(shell.read(pooler), settled=True))
         _require(host, pooler, before, self.check)
-        wanted = bundle.build(pooler, replace(_facts(pooler, before), postgresql=postgresql))
+        facts = replace(_facts(pooler, before), postgresql=postgresql)
+        wanted = bundle.build(pooler, facts, lambda words: Display().display(f"{host.name}: {words}"))
         todo = plan.plan(pooler, wanted, before)
         shown: dict[str, Any] = {"warnings": _warnings(host, pooler, before)}
         if self.diff:

@@ -80,13 +80,13 @@ def restarted_for(wanted: Pooler, made: Bundle, found: Observed) -> dict[int | N
 def test_what_is_written_is_read(listed: dict[str, str], gone: dict[str, Tombstone]) -> None:
     gone = {name: stone for name, stone in gone.items() if name not in listed}
     text = tombstones.render(listed, gone)
-    assert tombstones.read(text) == gone
+    assert tombstones.read(text).gone == gone
     assert set(userlist.parse(text)) == {*listed, *(name for name, stone in gone.items() if stone.secret)}
 
 
 @pytest.mark.parametrize("text", ["", '"a" "b"\n', '"a" "b" whatever\n', '; "a" is gone\n', "; gone\n"])
 def test_other_words_in_a_userlist_are_no_tombstones(text: str) -> None:
-    assert tombstones.read(text) == {}
+    assert tombstones.read(text).gone == {}
 
 
 @pytest.mark.parametrize(("version", "by_line"), [("1.24.1", False), ("1.25.0", True), ("1.26.0", True)])
@@ -95,7 +95,7 @@ def test_a_line_stands_for_a_user_where_the_engine_keeps_what_it_has_made_of_his
     made = built(pooler(BOB), found)
     assert ("alice" in userlist.parse(lines(made))) == by_line
     assert userlist.parse(lines(made)).get("alice") != ALICE["verifier"]
-    assert tombstones.read(lines(made))["alice"].knowing == {"a1", "b2"}
+    assert tombstones.read(lines(made)).gone["alice"].knowing == {"a1", "b2"}
     (why,) = (change.why for change in plan.plan(pooler(BOB), made, found).changes if change.what == "user alice")
     assert ("stands for him" in why) == by_line
 
@@ -118,7 +118,7 @@ def test_a_user_who_comes_back_has_a_line_of_his_own() -> None:
     made = built(pooler(BOB), host(bundle.build(pooler(ALICE, BOB), FACTS)))
     again = lines(built(pooler(ALICE, BOB), host(made)))
     assert userlist.parse(again)["alice"] == ALICE["verifier"]
-    assert tombstones.read(again) == {}
+    assert tombstones.read(again).gone == {}
 
 
 @pytest.mark.parametrize("version", ["1.24.1", "1.25.2"])

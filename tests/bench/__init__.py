@@ -1,0 +1,1 @@
+"""Speed and scale, measured beside others: `make bench`."""

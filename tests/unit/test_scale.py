@@ -1,0 +1,100 @@
+"""What large fleets cost the controller, in counts: derivations, trips, readings of a file. `make bench` has times."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+# The action imports the package by its name in the collection, and what is counted has to be the same one.
+from ansible_collections.pgfleet.pooler.pooler import bundle, derivations, scram, userlist, variables
+
+from tests.bench import simulated, work
+
+
+class Calls:
+    """How often a function of the package is called, by its module and name."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, module: Any, name: str) -> None:
+        self.count = 0
+        self._real = getattr(module, name)
+        patch.setattr(module, name, self._call)
+
+    def _call(self, *arguments: Any, **named: Any) -> Any:
+        self.count += 1
+        return self._real(*arguments, **named)
+
+
+@pytest.fixture
+def keys(monkeypatch: pytest.MonkeyPatch) -> Iterator[Calls]:
+    return Calls(monkeypatch, scram, "keys")
+
+
+def host(options: simulated.Options) -> simulated.Host:
+    made = simulated.Host()
+    made.converge(options)
+    return made
+
+
+def test_a_simulated_host_is_one_that_needs_nothing() -> None:
+    options = simulated.fleet(3, 3, 3)
+    result = work.task(host(options), options)
+    assert (result["effects"], result["trips"]) == ([], 1)
+
+
+def test_users_with_verifiers_cost_no_derivation(keys: Calls) -> None:
+    options = simulated.fleet(2, 300, 2)
+    assert work.task(simulated.Host(), options)["changed"]
+    assert not work.task(host(options), options)["changed"]
+    assert keys.count == 0
+
+
+def test_users_with_passwords_cost_one_derivation_each(keys: Calls) -> None:
+    options = simulated.fleet(2, 7, 2, passwords=True)
+    assert work.task(simulated.Host(), options)["changed"]
+    assert keys.count == 7
+    assert not work.task(host(options), options)["changed"]
+    assert keys.count == 14
+
+
+def test_a_verifier_that_postgresql_and_the_userlist_share_is_tried_once(keys: Calls) -> None:
+    password = secrets.token_urlsafe()
+    verifier = scram.verifier(secrets.token_urlsafe(), iterations=1)
+    (user,) = variables.users([{"name": "app", "password": password}])
+    before = keys.count
+    found = bundle.verifiers([user], {"app": verifier}, {"app": verifier})
+    assert keys.count - before == 2  # the one that does not fit, and the new one
+    assert scram.verifies(found["app"], password)
+
+
+def test_a_task_takes_each_userlist_apart_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    options = simulated.fleet(2, 20, 2)
+    made = host(options)
+    readings = Calls(monkeypatch, userlist, "noted")
+    work.task(made, options)
+    assert readings.count == 2  # the one in force and the one that is to be
+
+
+def test_many_passwords_have_word_of_how_far_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(derivations, "CHUNK", 2)
+    passwords = {f"u{number}": secrets.token_urlsafe(6) for number in range(5)}
+    told: list[str] = []
+    found = derivations.verifiers(passwords, tell=told.append)
+    assert [words.split()[0] for words in told] == ["2", "4", "5"]
+    assert list(found) == list(passwords)
+    assert all(scram.verifies(found[name], password) for name, password in passwords.items())
+    assert not any(password in words for words in told for password in passwords.values())
+
+
+def test_few_passwords_are_no_news() -> None:
+    told: list[str] = []
+    derivations.verifiers({"u": secrets.token_urlsafe()}, tell=told.append)
+    assert told == []
+
+
+def test_a_verifier_that_nobody_has_a_password_for_costs_no_derivation(keys: Calls) -> None:
+    assert scram.is_verifier(scram.nobodys())
+    assert scram.nobodys() != scram.nobodys()
+    assert keys.count == 0
