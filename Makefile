@@ -71,6 +71,10 @@ drills: venv lab ## measured tables: make drills ONLY=main
 drills-short: venv lab
 	$(BIN)/python -m tests.drills --short
 
+.PHONY: bench
+bench: venv lab ## speed and scale beside others: make bench ONLY=scale
+	$(BIN)/python -m tests.bench $(if $(ONLY),--only $(ONLY))
+
 .PHONY: demo
 demo: packages venv ## a cluster of three and a pooler host with two instances, on this machine
 	@$(BIN)/python -m tests.demo up

@@ -20,7 +20,7 @@ FEW, MANY = 25, 200
 
 def run() -> list[Figure]:
     """Rounds of all of them in turn, each in a process of its own; medians."""
-    works = {
+    works: dict[str, dict[str, Any]] = {
         "bare host": LARGE | {"found": "bare"},
         "no-op": LARGE | {"found": "same"},
         "one pool size": LARGE | {"found": "size"},

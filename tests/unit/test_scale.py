@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -28,7 +27,7 @@ class Calls:
 
 
 @pytest.fixture
-def keys(monkeypatch: pytest.MonkeyPatch) -> Iterator[Calls]:
+def keys(monkeypatch: pytest.MonkeyPatch) -> Calls:
     return Calls(monkeypatch, scram, "keys")
 
 
