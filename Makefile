@@ -72,8 +72,8 @@ drills-short: venv lab
 	$(BIN)/python -m tests.drills --short
 
 .PHONY: bench
-bench: venv lab ## speed and scale beside others: make bench ONLY=scale
-	$(BIN)/python -m tests.bench $(if $(ONLY),--only $(ONLY))
+bench: venv ## what large fleets cost the controller
+	$(BIN)/python -m tests.bench
 
 .PHONY: demo
 demo: packages venv ## a cluster of three and a pooler host with two instances, on this machine

@@ -1,1 +1,1 @@
-"""Speed and scale, measured beside others: `make bench`."""
+"""What large fleets cost the controller: `make bench`."""

@@ -1,37 +1,28 @@
-"""`python -m tests.bench [--only NAME]`: measure, print the tables, keep them as JSON; exit 1 when a goal is missed."""
+"""`python -m tests.bench`: measure, print the table, keep it as JSON; exit 1 when a goal is missed."""
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import platform
 import sys
-import time
-from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from tests.drills.figures import Figure, table, write
+from tests.drills.figures import table, write
 
 from . import scale
 
-BENCHES: Mapping[str, Callable[[], Sequence[Figure]]] = {"scale": scale.run}
 RESULTS = Path("build/bench")
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.bench")
-    parser.add_argument("--only", choices=list(BENCHES), help="one instead of all")
-    only = parser.parse_args().only
-    print(json.dumps(machine()))
-    missed = 0
-    for name in [only] if only else BENCHES:
-        began = time.monotonic()
-        figures = BENCHES[name]()
-        print(f"\n{name}, {time.monotonic() - began:.0f} s\n{table(figures)}", flush=True)
-        write(RESULTS / f"{name}.json", figures)
-        missed += sum(not figure.reached for figure in figures)
-    (RESULTS / "machine.json").write_text(json.dumps(machine()) + "\n", encoding="utf-8")
+    described = json.dumps(machine(), indent=1)
+    print(described, flush=True)
+    figures = scale.run()
+    print(f"\n{table(figures)}")
+    write(RESULTS / "scale.json", figures)
+    (RESULTS / "machine.json").write_text(described + "\n", encoding="utf-8")
+    missed = sum(not figure.reached for figure in figures)
     print(f"\n{missed} figures fell short of their goals" if missed else "\nall goals reached")
     return 1 if missed else 0
 
