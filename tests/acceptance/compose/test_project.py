@@ -45,9 +45,9 @@ def test_seen_from_inside_a_container_can_do_next_to_nothing(pooler: Remote, nam
 
 
 def test_of_a_listed_user_only_the_verifier_is_on_the_host(lab: Scenario, pooler: Remote) -> None:
-    """In the userlist, and where the role of that name in PostgreSQL is made."""
+    """In the userlist, where the role of that name in PostgreSQL is made, and in PostgreSQL itself."""
     verifier = next(user["verifier"] for user in lab.variables["pgbouncer_users"] if user["name"] == "listed")
-    script = f"grep --recursive --text --fixed-strings --files-with-matches '{verifier}' /etc /run /var /tmp || :"
-    places = pooler.sh(script).split()
+    search = "grep --recursive --text --fixed-strings --files-with-matches --exclude-dir=project_data"
+    places = pooler.sh(f"{search} '{verifier}' /etc /run /var /tmp || :").split()
     assert places
     assert {place.rpartition("/")[2] for place in places} == {"userlist.txt", "prepare.json"}
