@@ -110,11 +110,16 @@ class Chain:
     passwords: dict[str, str] = field(default_factory=dict)
     leaves: dict[str, Path] = field(default_factory=dict)
 
+    def serves(self, **given: Any) -> None:
+        """Our pooler anew, with these variables of an inventory beside, or instead of, what it always has."""
+        facts = Facts(Server(POSTGRESQL), f"{TLS}/server/01", f"{TLS}/client/01")
+        self.host.fresh(bundle.build(_inventory(self, given), facts), CONSOLE)
+
     @property
     def network(self) -> int:
         return trial.postmaster(self.place / "postgresql")
 
-    def enter(self, user: str, database: str = "app", *, port: int = PORT, leaf: str = "", **more: str) -> Session:
+    def enter(self, user: str, database: str = "app", *, port: int = PORT, leaf: str = "", **more: Any) -> Session:
         """A session as a client opens it. Raises psycopg.OperationalError with what the client is told."""
         return self._connect(POOLER, port, user, database, leaf, more)
 
@@ -158,15 +163,17 @@ class Chain:
         self.leaves[name].mkdir()
         _write(_files(str(self.leaves[name]), leaf, 0))
 
-    def _connect(self, host: str, port: int, user: str, database: str, leaf: str, more: dict[str, str]) -> Session:
+    def _connect(self, host: str, port: int, user: str, database: str, leaf: str, more: dict[str, Any]) -> Session:
         # Nothing of the machine's own: no password file, no certificate of whoever runs the test.
-        given = {"sslmode": "verify-full", "sslrootcert": str(self.leaves["alice"] / "ca.crt"), "passfile": "/dev/null"}
+        given: dict[str, Any] = {"sslmode": "verify-full", "passfile": "/dev/null", "prepare_threshold": None}
+        given |= {"sslrootcert": str(self.leaves["alice"] / "ca.crt")}
         directory = self.leaves[leaf] if leaf else Path("/nowhere")
         given |= {"sslcert": str(directory / "tls.crt"), "sslkey": str(directory / "tls.key"), "connect_timeout": "10"}
         given |= {"password": self.passwords.get(user, ""), **more}
+        prepare_threshold = given.pop("prepare_threshold")
         with trial.network_of(self.network):
             address = make_conninfo(host=host, port=port, user=user, dbname=database, **given)
-            return psycopg.connect(address, autocommit=True, prepare_threshold=None)
+            return psycopg.connect(address, autocommit=True, prepare_threshold=prepare_threshold)
 
 
 @contextlib.contextmanager
@@ -207,8 +214,7 @@ def chain(kind: KeyType = "ecdsa") -> Iterator[Chain]:
         owner.execute(auth_query.repair_sql(wanted, observed).encode())  # type: ignore[arg-type]
         owner.execute(_FUNCTION)
         host.write(_files(f"{TLS}/server/01", door, UID) + _files(f"{TLS}/client/01", leaves["pgbouncer"], UID))
-        facts = Facts(Server(POSTGRESQL), f"{TLS}/server/01", f"{TLS}/client/01")
-        host.fresh(bundle.build(_inventory(made), facts), CONSOLE)
+        made.serves()
         for name, port, method in (("guide", GUIDE, "scram-sha-256"), ("open", OPEN, "trust")):
             trusted = replace(door, authority_pem=ours.certificate_pem + theirs.certificate_pem)
             _write(_files(str(place / name), trusted, UID))
@@ -222,7 +228,7 @@ def chain(kind: KeyType = "ecdsa") -> Iterator[Chain]:
         yield made
 
 
-def _inventory(made: Chain) -> Pooler:
+def _inventory(made: Chain, more: dict[str, Any]) -> Pooler:
     users = [
         {"name": "chief", "console": SEATS["chief"], "verifier": scram.verifier(made.passwords["chief"])},
         # There is no password that would open it.
@@ -238,7 +244,7 @@ def _inventory(made: Chain) -> Pooler:
     given = {"patroni": None, "server": POSTGRESQL, "listen": [POOLER], "databases": databases, "users": users}
     # Nobody listens to the engine's log, and one that is full would stop it.
     quiet = dict.fromkeys(("log_connections", "log_disconnections", "log_pooler_errors"), False)
-    return variables.read(histories.PLAIN | given | {"hba": _RULES, "settings": quiet})
+    return variables.read(histories.PLAIN | given | {"hba": _RULES, "settings": quiet} | more)
 
 
 def _client(name: str, kind: KeyType, days: int = 90) -> LeafRequest:
