@@ -252,7 +252,8 @@ def _client(name: str, kind: KeyType, days: int = 90) -> LeafRequest:
 
 
 def _server(address: str, kind: KeyType) -> LeafRequest:
-    return LeafRequest("server", addresses=(address,), usages=frozenset({"server"}), key_type=kind)
+    usages = frozenset({"server"})
+    return LeafRequest("server", dns_names=("localhost",), addresses=(address,), usages=usages, key_type=kind)
 
 
 def _write(files: list[File]) -> None:
