@@ -252,8 +252,8 @@ def _client(name: str, kind: KeyType, days: int = 90) -> LeafRequest:
 
 
 def _server(address: str, kind: KeyType) -> LeafRequest:
-    usages = frozenset({"server"})
-    return LeafRequest("server", dns_names=("localhost",), addresses=(address,), usages=usages, key_type=kind)
+    names, addresses = ("localhost",), (address,)
+    return LeafRequest("server", names, addresses, usages=frozenset({"server"}), key_type=kind)
 
 
 def _write(files: list[File]) -> None:
