@@ -39,7 +39,8 @@ class Role:
     """An ordinary role. `secret` is its password or a ready SCRAM-SHA-256 verifier; one that may not log in has none.
 
     `acts_as`: its sessions are sessions of that role, so that what they make belongs to it. What logs in may then
-    change while what owns stays.
+    change while what owns stays. `member_of`: roles whose rights it has. A login without a secret has no password:
+    it logs in by certificate.
 
     Raises PoolerError for a name that PostgreSQL would cut or cannot hold.
     """
@@ -48,11 +49,11 @@ class Role:
     secret: str = field(default="", repr=False)
     login: bool = True
     acts_as: str = ""
+    member_of: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        identifier(self.name)
-        if self.acts_as:
-            identifier(self.acts_as)
+        for name in (self.name, *filter(None, (self.acts_as,)), *self.member_of):
+            identifier(name)
 
 
 @dataclass(frozen=True)
@@ -234,6 +235,8 @@ def _check(roles: Sequence[Role], databases: Sequence[DatabaseObject], observed:
 def _roles_findings(roles: Sequence[Role], observed: Mapping[str, Any]) -> list[tuple[Difference, str]]:
     """Every role is there before one acts as it."""
     found = [finding for role in roles for finding in _role_findings(role, observed)]
+    for role in roles:
+        found += [finding for group in role.member_of for finding in _member_findings(role, group, observed)]
     return found + [finding for role in roles if role.acts_as for finding in _acting_findings(role, observed)]
 
 
@@ -241,15 +244,17 @@ def _role_findings(role: Role, observed: Mapping[str, Any]) -> list[tuple[Differ
     what, name, have = f"role {role.name}", identifier(role.name), _role(role.name, observed)
     if not role.login:
         return _no_login_findings(what, name, have)
-    password = kept_verifier(role.secret, None if have is None else have["verifier"])
+    password = kept_verifier(role.secret, None if have is None else have["verifier"]) if role.secret else None
+    phrase = f"PASSWORD {'NULL' if password is None else literal(password)}"
     if have is None:
-        return [(Difference(what, "missing", "present"), f"CREATE ROLE {name} LOGIN PASSWORD {literal(password)};")]
+        return [(Difference(what, "missing", "present"), f"CREATE ROLE {name} LOGIN {phrase};")]
     found = []
     if not have["login"]:
         found.append((Difference(f"{what}: login", "no", "yes"), f"ALTER ROLE {name} LOGIN;"))
     if have["verifier"] != password:
-        difference = Difference(f"{what}: password", "another" if have["verifier"] else "none", "the given one")
-        found.append((difference, f"ALTER ROLE {name} PASSWORD {literal(password)};"))
+        wanted = "none" if password is None else "the given one"
+        difference = Difference(f"{what}: password", "another" if have["verifier"] else "none", wanted)
+        found.append((difference, f"ALTER ROLE {name} {phrase};"))
     return found
 
 
@@ -266,15 +271,20 @@ def _no_login_findings(what: str, name: str, have: Mapping[str, Any] | None) -> 
 
 def _acting_findings(role: Role, observed: Mapping[str, Any]) -> list[tuple[Difference, str]]:
     have = _role(role.name, observed) or {"member_of": [], "acts_as": None}
-    name, other = identifier(role.name), identifier(role.acts_as)
-    found = []
-    if role.acts_as not in have["member_of"]:
-        missing = Difference(f"role {role.name}: member of {role.acts_as}", "no", "yes")
-        found.append((missing, f"GRANT {other} TO {name};"))
+    name = identifier(role.name)
+    found = [] if role.acts_as in role.member_of else _member_findings(role, role.acts_as, observed)
     if have["acts_as"] != role.acts_as:
         difference = Difference(f"role {role.name}: acts as", have["acts_as"] or "itself", role.acts_as)
         found.append((difference, f"ALTER ROLE {name} SET role = {literal(role.acts_as)};"))
     return found
+
+
+def _member_findings(role: Role, group: str, observed: Mapping[str, Any]) -> list[tuple[Difference, str]]:
+    have = _role(role.name, observed)
+    if have is not None and group in have["member_of"]:
+        return []
+    missing = Difference(f"role {role.name}: member of {group}", "no", "yes")
+    return [(missing, f"GRANT {identifier(group)} TO {identifier(role.name)};")]
 
 
 def _database_findings(database: DatabaseObject, observed: Mapping[str, Any]) -> list[tuple[Difference, str]]:

@@ -26,6 +26,7 @@ AGENT = 9127
 POSTGRES_EXPORTER = 9187
 ETCD_CLIENTS = 2379
 ETCD_MEMBERS = 2380
+ETCD_METRICS = 2381
 
 
 class Role(StrEnum):
@@ -195,6 +196,7 @@ def _talks(topology: Topology) -> list[_Talk]:
             _talk(monitor, Role.POOLER, AGENT, "Prometheus scrapes agents"),
             _talk(monitor, Role.DATABASE, POSTGRES_EXPORTER, "Prometheus scrapes PostgreSQL"),
             _talk(monitor, Role.DATABASE, PATRONI, "Prometheus scrapes Patroni"),
+            _talk(monitor, Role.ETCD, ETCD_METRICS, "Prometheus scrapes etcd"),
             _talk(monitor, None, NODE_EXPORTER, "Prometheus scrapes hosts"),
         ]
     return talks

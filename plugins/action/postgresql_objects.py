@@ -35,16 +35,19 @@ def _roles(users: Sequence[dict[str, Any]], present: bool) -> list[objects.Role]
     for index, user in enumerate(users):
         place = f"users[{index}] ({user['name']})"
         given = [user[key] for key in ("password", "verifier") if user[key] is not None]
+        given += ["certificate"] if user["certificate"] else []
+        common = {"acts_as": user["acts_as"] or "", "member_of": tuple(user["member_of"])}
         if not user["login"]:
-            roles.append(objects.Role(user["name"], login=False, acts_as=user["acts_as"] or ""))
+            roles.append(objects.Role(user["name"], login=False, **common))
         elif present and len(given) != 1:
-            what = "password and verifier are both given" if given else "neither password nor verifier is given"
-            problems.append(Problem(place, what, "give one of them"))
+            what = "more than one of them is given" if given else "none of them is given"
+            problems.append(Problem(place, f"password, verifier, certificate: {what}", "give one of them"))
         elif user["verifier"] is not None and not scram.is_verifier(user["verifier"]):
             shape = "SCRAM-SHA-256$<iterations>:<salt>$<stored key>:<server key>"
             problems.append(Problem(f"{place}: verifier", "is not a SCRAM-SHA-256 verifier", f"expected {shape}"))
         else:
-            roles.append(objects.Role(user["name"], given[0] if given else "", acts_as=user["acts_as"] or ""))
+            secret = given[0] if given and not user["certificate"] else ""
+            roles.append(objects.Role(user["name"], secret, **common))
     if problems:
         raise InvalidError(problems)
     return roles

@@ -49,11 +49,22 @@ options:
             The login becomes a member of it. Two logins that act as one role can take turns when passwords change.
         type: str
       password:
-        description: Its password. Give this or O(users[].verifier), unless O(state=absent) or O(users[].login=false).
+        description:
+          - Its password. Give this, O(users[].verifier) or O(users[].certificate), unless O(state=absent) or
+            O(users[].login=false).
         type: str
       verifier:
         description: A SCRAM-SHA-256 verifier, as in C(pg_authid.rolpassword).
         type: str
+      certificate:
+        description: It has no password, and logs in by a certificate, for which C(pg_hba.conf) needs a line of its own.
+        type: bool
+        default: false
+      member_of:
+        description: Roles whose rights it is given. Those that it has besides are left to it.
+        type: list
+        elements: str
+        default: []
   databases:
     description: The databases.
     type: list
@@ -96,6 +107,14 @@ EXAMPLES = r"""
       - name: app_2
         acts_as: app
         login: false
+  become: true
+
+- name: One that looks on, without a password
+  pgfleet.pooler.postgresql_objects:
+    users:
+      - name: postgres_exporter
+        certificate: true
+        member_of: [pg_monitor]
   become: true
 
 - name: Gone again

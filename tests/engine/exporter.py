@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import http.client
 from collections.abc import Mapping
-from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.engine.pair import Agent, Pair
-from tests.lab import debian
+from tests.lab.images import monitoring
 
 Series = Mapping[str, Mapping[frozenset[tuple[str, str]], float]]
 """Numbers by name and labels."""
@@ -23,17 +22,12 @@ exec chroot --userspec=6432:6432 "$root" "$@"
 """
 
 
-def root() -> Path:
-    """Debian's exporter and Prometheus."""
-    return debian.tree("monitoring", debian.Recipe(packages=("prometheus-pgbouncer-exporter", "prometheus")))
-
-
 def start(two: Pair, console: int) -> None:
     """It asks the instance over its unix socket, as its own user."""
     where = f"postgres:///pgbouncer?host=/run/pgbouncer/{console}&port=6432&user=pgbouncer&sslmode=disable"
     address = f"--web.listen-address={_ADDRESS[0]}:{_ADDRESS[1]}"
     command = ["prometheus-pgbouncer-exporter", address, f"--pgBouncer.connectionString={where}"]
-    two.launch(_ENTER, two.place, root(), command).hears("Listening on")
+    two.launch(_ENTER, two.place, monitoring.root(), command).hears("Listening on")
 
 
 def theirs(two: Pair) -> Series:

@@ -8,8 +8,8 @@
       pool2: {groups: [pooler], system: coreos}
 
 Addresses are given in order from .11 on; .1 is the controller's. `cpus` is a list as taskset reads it. `images` are
-the container images a host finds in its additional image store: all but `stock` when not said. A host whose `system` is
-coreos waits for its first boot (`first_boot.py`); it has no images and no keys.
+the container images a host finds in its additional image store: all but `stock` and `monitoring` when not said. A host
+whose `system` is coreos waits for its first boot (`first_boot.py`); it has no images and no keys.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import yaml
 from .errors import LabError
 
 IMAGES = ("etcd", "spilo", "pooler")
-ASKED_FOR = ("stock",)
+ASKED_FOR = ("stock", "monitoring")
 """Images that a host has only when it says so."""
 SYSTEMS = ("debian", "coreos")
 _FIRST_ADDRESS = 11

@@ -134,7 +134,7 @@ def test_a_user_with_unclear_credentials_is_refused_without_repeating_them(user:
     action: Any = postgresql_objects.ActionModule.__new__(postgresql_objects.ActionModule)
     arguments = {
         "state": "present",
-        "users": [{"name": "app", "login": True, "acts_as": None, **user}],
+        "users": [{"name": "app", "login": True, "acts_as": None, "certificate": False, "member_of": [], **user}],
         "databases": [],
         "container": "spilo",
     }

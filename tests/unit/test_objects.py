@@ -133,6 +133,27 @@ def test_a_database_of_somebody_else_is_not_removed() -> None:
         removal(ROLES, DATABASES, observed)
 
 
+# Logins by certificate
+
+EXPORTER = Role("postgres_exporter", member_of=("pg_monitor",))
+
+
+def test_a_login_by_certificate_has_no_password_and_the_rights_it_is_given() -> None:
+    assert lines((EXPORTER,), bare()) == [
+        'CREATE ROLE "postgres_exporter" LOGIN PASSWORD NULL;',
+        'GRANT "pg_monitor" TO "postgres_exporter";',
+    ]
+    have = there(name="postgres_exporter", verifier=None, member_of=["pg_monitor"])
+    assert lines((EXPORTER,), have) == []
+    assert lines((EXPORTER,), there(name="postgres_exporter", member_of=["pg_monitor"])) == [
+        'ALTER ROLE "postgres_exporter" PASSWORD NULL;'
+    ]
+
+
+def test_rights_that_a_role_has_besides_are_left_to_it() -> None:
+    assert lines((Role("app", PASSWORD),), there(member_of=["pg_monitor"])) == []
+
+
 # Logins that act as another role
 
 

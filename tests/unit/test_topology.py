@@ -148,6 +148,8 @@ def test_a_monitoring_of_others_reaches_what_ours_does() -> None:
     outside = topology.rules(topology.parse({"pool": ["pooler"], "db": ["database"]}, monitors=["sg-0a"]))
     assert ports(outside["pool"], "sg-0a") == {(9127, 9127), (9100, 9100)}
     assert ports(outside["db"], "sg-0a") == {(9187, 9187), (8008, 8008), (9100, 9100)}
+    dcs = topology.rules(topology.parse({"dcs": ["etcd"]}, monitors=["sg-0a"]))["dcs"]
+    assert ports(dcs, "sg-0a") == {(2381, 2381), (9100, 9100)}
 
 
 def test_etcd_on_hosts_of_its_own_is_asked_by_the_database_hosts_alone() -> None:

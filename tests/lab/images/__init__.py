@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from ..errors import LabError
-from . import etcd, pooler, spilo, stock
+from . import etcd, monitoring, pooler, spilo, stock
 from .image import Image
 
 _IMAGES: Mapping[str, Callable[[], Image]] = {
@@ -17,6 +17,7 @@ _IMAGES: Mapping[str, Callable[[], Image]] = {
     "spilo": spilo.image,
     "pooler": pooler.image,
     "stock": stock.image,
+    "monitoring": monitoring.image,
 }
 
 
