@@ -37,12 +37,13 @@ def rules(tmp_path: Path) -> Path:
 
 
 def rendered(template: str, variables: Mapping[str, object], *, square: bool = False) -> str:
-    delimiters = {"variable_start_string": "[[", "variable_end_string": "]]"} if square else {}
+    opening, closing = ("[[", "]]") if square else ("{{", "}}")
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(ROLE / "templates"),
         trim_blocks=True,
         undefined=jinja2.StrictUndefined,
-        **delimiters,
+        variable_start_string=opening,
+        variable_end_string=closing,
     )
     return environment.get_template(template).render(variables)
 
