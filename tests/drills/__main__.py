@@ -9,16 +9,18 @@ from pathlib import Path
 
 from . import changes, leader, main_job, secrets, sizing, targets
 from .figures import Figure, table, write
+from .seeing import rows as seeing
 
 DRILLS: Mapping[str, Callable[..., Sequence[Figure]]] = {
     "main": main_job.run,
     "changes": changes.run,
     "leader": leader.run,
     "secrets": secrets.run,
+    "seeing": seeing.run,
     "sizing": sizing.run,
     "targets": targets.run,
 }
-LONG = ("secrets",)
+LONG = ("secrets", "seeing")
 """Drills without a form for every test run."""
 
 RESULTS = Path("build/drills")
@@ -29,7 +31,7 @@ def main() -> int:
     parser.add_argument("--only", choices=sorted(DRILLS), help="one drill instead of all")
     parser.add_argument("--short", action="store_true", help="the form that every test run includes")
     parser.add_argument(
-        "--runs", type=int, help="of each event, instead of 3, 5 (leader) or 1 (secrets, sizing, targets)"
+        "--runs", type=int, help="of each event, instead of 3, 5 (leader) or 1 (secrets, seeing, sizing, targets)"
     )
     parser.add_argument("--events", help="with commas between, instead of all of the drill")
     parsed = parser.parse_args()

@@ -1,0 +1,1 @@
+"""Whether everything that is to be seen is seen."""
