@@ -9,8 +9,8 @@ import contextlib
 import os
 from pathlib import Path
 
-NICE = 10
-"""About a tenth of the processors for each session, while others want them too."""
+NICE = 19
+"""What nobody else wants of the processors, and about a hundredth of the rest."""
 
 
 def stand_back() -> None:

@@ -45,7 +45,7 @@ def test_without_the_right_password_it_says_why(two: Pair, password: str | None,
     until(lambda: said in agent.ask("/status")[1]["servers"].get("127.0.0.11:5432", {}).get("error", ""))
 
 
-@pytest.mark.parametrize(("password", "state"), [(PASSWORD, "writable"), (None, "silent")])
+@pytest.mark.parametrize(("password", "state"), [(PASSWORD, "writable"), (None, "silent")], ids=["with", "without"])
 def test_a_switchover_asks_servers_with_it_too(two: Pair, password: str | None, state: str) -> None:
     leaf = str(two.place / "etc/leaf")
     config = AgentConfig(6432, (50001,), leaf, leaf, ROLE, "postgres", password)

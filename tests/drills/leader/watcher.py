@@ -24,7 +24,7 @@ import psycopg
 
 from .members import Members
 
-EACH = 0.015
+EACH = 0.03
 """Seconds between two questions to a server."""
 
 _CLUSTER_EACH = 0.25
