@@ -51,6 +51,7 @@ RULES: dict[str, set[Rule]] = {
         (8008, 8008, "pooler"),
         (8008, 8008, "database"),
         (8008, 8008, "monitoring"),
+        (2381, 2381, "monitoring"),
         (2379, 2380, "database"),
         (9187, 9187, "monitoring"),
     },
