@@ -160,8 +160,9 @@ def _agent(pooler: Pooler, unit_digest: str) -> str:
         "RestartSec=500ms\n"
         "TimeoutStopSec=20\n"
         "LimitCORE=0\n"
-        # It has to be quick when the host is at its limit.
+        # It has to be quick when the host is at its limit: before each millisecond of a loss more clients are hit.
         "CPUWeight=1000\n"
+        "Nice=-10\n"
         "MemoryMax=128M\n"
         "\n[Install]\n"
         "WantedBy=multi-user.target\n"

@@ -106,9 +106,12 @@ class Console:
 
         `first` are those of them that are most likely in force, in the form in which they were made: for clients each
         question beforehand would be a wait. Of what is not in force the engine refuses the end.
+
+        Where the last login at a server failed, also before the pause, the engine turns away who comes now, unless the
+        pool knows no server's welcome: then everybody who logs in waits for one.
         """
         async with self._session(SECONDS) as session:
-            await session.answers(*resumes(first))
+            await session.answers(*(f"RECONNECT{form}" for form in forms(first)), *resumes(first))
             state, databases = await session.ask("SHOW STATE", "SHOW DATABASES")
             paused = {name for name, is_paused in databases.picked("name", "paused") if is_paused == "1"}
             if left := resumes((_everything(state) | paused) & frozenset(mine)):
@@ -126,10 +129,12 @@ class Console:
 
 def resumes(paused: Collection[str]) -> tuple[str, ...]:
     """A RESUME of everything leaves databases paused that were paused one by one, and the other way round."""
-    return (
-        *(("RESUME",) if ALL in paused else ()),
-        *(f"RESUME {quoted(name)}" for name in sorted(paused) if name != ALL),
-    )
+    return tuple(f"RESUME{form}" for form in forms(paused))
+
+
+def forms(databases: Collection[str]) -> tuple[str, ...]:
+    """What follows a command for everything, and for each of them."""
+    return *(("",) if ALL in databases else ()), *(f" {quoted(name)}" for name in sorted(databases) if name != ALL)
 
 
 async def _table_of(session: wire.Session, query: str) -> Table:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 from collections.abc import Iterator
 
+import psycopg
 import pytest
 
 from pooler.agent.config import Target
@@ -96,6 +98,39 @@ def test_an_instance_that_is_down_when_a_pause_ends_holds_up_nobody(two: Pair) -
     two.instances[50002].popen.send_signal(signal.SIGCONT)
     until(lambda: bool(agent.until_ready()["instances"]["50002"]["ready"]))
     assert not two.record("pause.json").exists()
+
+
+def test_who_comes_after_a_crash_is_not_told_of_it(two: Pair) -> None:
+    """The engine turns away the next client of a pool whose last login failed, unless it waits for a server to enter."""
+    two.start_instances(50001)
+    agent = two.start_agent()
+    agent.until_ready()
+    first = two.databases[0]
+    agent.until_writable("127.0.0.11:5432")
+    with contextlib.closing(two.client()) as before:
+        before.execute("SELECT 1")
+        agent.process.popen.send_signal(signal.SIGSTOP)
+        first.crash()
+        # The engine tries to enter for who waits, and turns away whoever comes then.
+        waiting = two.client()
+        waiting.pgconn.send_query(b"SELECT 1")
+        until(lambda: turned_away(two))
+        waiting.close()
+    agent.process.popen.send_signal(signal.SIGCONT)
+    agent.process.hears("PAUSE")
+    first.start()
+    agent.process.hears("RESUME")
+    assert not turned_away(two)
+
+
+def turned_away(two: Pair) -> bool:
+    """Whether a client is told that logins at the server fail."""
+    try:
+        with two.client() as client:
+            client.execute("SELECT 1")
+    except psycopg.OperationalError as error:
+        return "server login has been failing" in str(error)
+    return False
 
 
 def test_a_pause_that_a_person_has_typed_is_left_alone_and_told(two: Pair) -> None:

@@ -37,7 +37,7 @@ def run(short: bool, runs: int = 5, events: Sequence[str] = ()) -> list[Figure]:
                 outcomes += one_run(fleet, watch, row, number + 1, short)
                 if row.lost and not short:
                     # So often agents make clients wait, and not more often: the next loss is to find them willing.
-                    time.sleep(max(0.0, began + decide.WINDOW / decide.PAUSES - time.monotonic()))
+                    time.sleep(max(0.0, began + 1.2 * decide.WINDOW / decide.PAUSES - time.monotonic()))
     print(f"\n{table(outcomes)}", flush=True)
     return [figure for row in chosen for figure in figures(row, outcomes, timed=not short)]
 
