@@ -18,7 +18,8 @@ def run(host: Host, container: str, words: Sequence[str]) -> dict[str, Any]:
     Once begun it needs nobody: when the connection is lost it goes on to its end. Raises HostError with the host's
     words when there is no answer.
     """
-    command = shlex.join(["podman", "exec", container, "pooler", *words, "--json"])
+    # At the agent's own priority: while it waits for the processor, so do all clients.
+    command = shlex.join(["nice", "-n", "-10", "podman", "exec", container, "pooler", *words, "--json"])
     answer = host.read(
         f'section answer\nanswer=$({command}) || {{ status=$?; [ -n "$answer" ] || return $status; }}\n'
         "printf '%s\\n' \"$answer\""

@@ -257,7 +257,13 @@ class Coordinator:
 
 
 def rest(config: AgentConfig) -> Rest:
-    """Patroni's members, asked with the agent's leaf, and its password where it has one."""
+    """Patroni's members, asked with the agent's leaf, and its password where it has one.
+
+    Raises InvalidError when none is known.
+    """
+    if not config.patroni:
+        remedy = "an agent whose databases have a fixed server follows nobody: for such poolers ask Patroni itself"
+        raise InvalidError([Problem("patroni", "no member's URL is known", remedy)])
     return Rest(
         tuple(url.rstrip("/") for url in config.patroni), _tls(config), config.patroni_user, config.patroni_password
     )

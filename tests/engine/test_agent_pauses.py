@@ -101,7 +101,7 @@ def test_an_instance_that_is_down_when_a_pause_ends_holds_up_nobody(two: Pair) -
 
 
 def test_who_comes_after_a_crash_is_not_told_of_it(two: Pair) -> None:
-    """The engine turns away the next client of a pool whose last login failed, unless it waits for a server to enter."""
+    """The engine turns away the next client of a pool whose last login failed, unless its login has to wait."""
     two.start_instances(50001)
     agent = two.start_agent()
     agent.until_ready()

@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -29,7 +30,7 @@ def directories(place: Path, groups: dict[str, list[str]]) -> dict[str, list[str
         "tasks": [{"ansible.builtin.debug": {"msg": "<<{{ told | to_json }}>>"}}],
     }
     (place / "play.yml").write_text(yaml.safe_dump([asked]))
-    inventory = {name: {"hosts": dict.fromkeys(hosts, {})} for name, hosts in groups.items()}
+    inventory: dict[str, Any] = {name: {"hosts": {host: {} for host in hosts}} for name, hosts in groups.items()}
     (place / "inventory.yml").write_text(
         yaml.safe_dump({"all": {"vars": {"ansible_connection": "local"}}, **inventory})
     )

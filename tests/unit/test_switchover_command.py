@@ -6,6 +6,7 @@ import json
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,19 @@ def test_an_agent_that_is_away_ends_it_before_patroni_is_asked(
         assert cli.main(["switchover", *options(fleet, tmp_path, db.url), *away]) == 1
         assert db.authorization == []
     assert said(capsys)["error"].startswith("https://127.0.0.1:1: ")
+
+
+@pytest.mark.parametrize("command", ["switchover", "restart-leader"])
+def test_agents_that_follow_nobody_are_told_apart(
+    fleet: Fleet, tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    given = options(fleet, tmp_path, "")
+    config = tmp_path / "agent.json"
+    config.write_text(replace(AgentConfig.from_json(config.read_text(), name="agent.json"), patroni=()).to_json())
+    with stand_in_agents.agent(fleet) as agent:
+        assert cli.main([command, *given, "--agent", agent.url, "--json"]) == 1
+        assert agent.told == []
+    assert said(capsys)["error"].startswith("patroni: no member's URL is known (an agent whose databases have a fixed")
 
 
 def test_the_cluster_is_told_as_json_with_its_leader(

@@ -61,7 +61,7 @@ def pointed_at_a_replica(scene: Scene) -> None:
 
 
 def _switch_over(scene: Scene) -> None:
-    command = f"podman exec pgbouncer-agent pooler switchover --json {_agents(scene)} || true"
+    command = f"nice -n -10 podman exec pgbouncer-agent pooler switchover --json {_agents(scene)} || true"
     said = inside(scene, scene.poolers[0], command).strip().splitlines()
     report: dict[str, Any] = json.loads(said[-1]) if said else {"error": "it said nothing"}
     if report["error"]:
