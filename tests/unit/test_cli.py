@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import secrets
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -86,6 +89,16 @@ def test_render_names_what_is_wrong_with_the_variables(tmp_path: Path, capsys: p
 def test_a_console_that_cannot_be_reached_is_an_error_on_its_own_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["console", "127.0.0.1:1", "--command", "SHOW POOLS"]) == 1
     assert capsys.readouterr().err.startswith("127.0.0.1:1: ")
+
+
+def test_a_reader_who_has_seen_enough_is_no_error(tmp_path: Path) -> None:
+    (tmp_path / "pgbouncer.ini").write_text("[pgbouncer]\nlisten_prot = 1\n")
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "pooler.cli", "lint", str(tmp_path / "pgbouncer.ini")]
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writer)
+    assert done.stderr == ""
 
 
 def test_leader_says_as_json_why_there_is_none(capsys: pytest.CaptureFixture[str]) -> None:
