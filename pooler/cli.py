@@ -28,7 +28,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         status = int(parsed.run(parsed))
         sys.stdout.flush()
-        return status
     except PoolerError as error:
         print(error, file=sys.stderr)
     except BrokenPipeError:
@@ -36,6 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
         print(f"{error.filename or 'pooler'}: {error.strerror or error}", file=sys.stderr)
+    else:
+        return status
     return 1
 
 
