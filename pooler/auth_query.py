@@ -20,7 +20,7 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from typing import Any, Literal
 
@@ -29,7 +29,17 @@ from .errors import InvalidError, PoolerError, Problem
 from .objects import CALM, QUIET, Difference, kept_verifier, obstacles
 from .sql import dollar, identifier, literal
 
-__all__ = ["AuthQuery", "Difference", "audit_sql", "differences", "held", "query", "removal_sql", "repair_sql"]
+__all__ = [
+    "AuthQuery",
+    "Difference",
+    "audit_sql",
+    "differences",
+    "held",
+    "query",
+    "removal_sql",
+    "repair_sql",
+    "with_verifier",
+]
 
 STRANGER = "pg_no_such_user"
 """The name that comes with a decoy. PostgreSQL lets nobody have a name that begins with pg_."""
@@ -85,6 +95,14 @@ def audit_sql(wanted: AuthQuery) -> str:
     The document holds the role's verifier only when login is "verifier".
     """
     return auth_audit.statement(wanted.role, wanted.schema, wanted.function, with_verifier=wanted.login == "verifier")
+
+
+def with_verifier(wanted: AuthQuery, observed: Mapping[str, Any]) -> AuthQuery:
+    """The same with the verifier that the role should have in the place of its password: one derivation for all."""
+    if wanted.login == "certificate":
+        return wanted
+    have = observed["role"]
+    return replace(wanted, secret=kept_verifier(wanted.secret, have and have["verifier"]))
 
 
 def differences(wanted: AuthQuery, observed: Mapping[str, Any]) -> tuple[Difference, ...]:

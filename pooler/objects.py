@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from . import scram
+from . import derivations, scram
 from .errors import InvalidError, Problem
 from .sql import identifier, literal
 
@@ -90,6 +90,19 @@ def kept_verifier(secret: str, observed: str | None) -> str:
     if observed and scram.is_verifier(observed) and scram.verifies(observed, secret):
         return observed
     return scram.verifier(secret)
+
+
+def with_verifiers(
+    roles: Sequence[Role], observed: Mapping[str, Any], tell: derivations.Tell = derivations.silent
+) -> tuple[Role, ...]:
+    """The roles with the verifiers that they should have in the place of their passwords, all derived at once.
+
+    One whose observed verifier still fits costs one derivation. What is asked of the outcome then costs none.
+    """
+    known = {have["name"]: have["verifier"] for have in observed["roles"] if have["verifier"]}
+    passwords = {role.name: role.secret for role in roles if role.secret and not scram.is_verifier(role.secret)}
+    made = derivations.verifiers(passwords, (known,), tell)
+    return tuple(replace(role, secret=made.get(role.name, role.secret)) for role in roles)
 
 
 def obstacles(observed: Mapping[str, Any]) -> tuple[Problem, ...]:

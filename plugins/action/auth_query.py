@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from ...pooler import auth_hba, auth_query, scram
@@ -29,12 +29,13 @@ def wish(arguments: Mapping[str, Any]) -> goal.Goal:
     """The options as what is to be in the database. Raises InvalidError."""
     wanted, present = _wanted(arguments), arguments["state"] == "present"
 
-    def differences(observed: goal.Observed) -> Sequence[auth_query.Difference]:
-        return auth_query.differences(wanted, observed) if present else _leftovers(wanted, observed)
-
-    def statements(observed: goal.Observed) -> list[str]:
-        text = (auth_query.repair_sql if present else auth_query.removal_sql)(wanted, observed)
-        return [text] if text else []
+    def changes(observed: goal.Observed) -> goal.Changes:
+        if not present:
+            return goal.Changes(_leftovers(wanted, observed), _statements(auth_query.removal_sql(wanted, observed)))
+        derived = auth_query.with_verifier(wanted, observed)
+        return goal.Changes(
+            auth_query.differences(derived, observed), _statements(auth_query.repair_sql(derived, observed))
+        )
 
     def remarks(observed: goal.Observed) -> list[str]:
         if not present:
@@ -42,7 +43,11 @@ def wish(arguments: Mapping[str, Any]) -> goal.Goal:
         about_logins = auth_hba.complaints(wanted.role, arguments["database"], observed["hba"], wanted.login)
         return [*about_logins, *auth_query.held(wanted, observed)]
 
-    return goal.Goal(arguments["database"], auth_query.audit_sql(wanted), differences, statements, remarks)
+    return goal.Goal(arguments["database"], auth_query.audit_sql(wanted), changes, remarks)
+
+
+def _statements(text: str) -> list[str]:
+    return [text] if text else []
 
 
 def _wanted(arguments: Mapping[str, Any]) -> auth_query.AuthQuery:

@@ -4,11 +4,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ansible.utils.display import Display
+
 from ...pooler import objects, scram
+from ...pooler.derivations import Tell, silent
 from ...pooler.errors import InvalidError, Problem
 from ..plugin_utils import goal, servers
 from ..plugin_utils.action import PoolerAction
@@ -18,16 +20,26 @@ class ActionModule(PoolerAction):
     secret = frozenset({"password", "verifier"})
 
     def perform(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        present = arguments["state"] == "present"
-        roles = _roles(arguments["users"], present)
-        databases = [objects.DatabaseObject(entry["name"], entry["owner"]) for entry in arguments["databases"]]
-        wish = goal.Goal(
-            database="postgres",
-            audit=objects.audit_sql(roles, databases),
-            differences=partial(objects.differences, roles, databases) if present else _leftovers,
-            statements=partial(objects.statements if present else objects.removal, roles, databases),
+        host = self.host()
+        wanted = wish(arguments, lambda words: Display().display(f"{host.name}: {words}"))
+        return goal.reach(wanted, servers.place(arguments, host), check=self.check, diff=self.diff)
+
+
+def wish(arguments: Mapping[str, Any], tell: Tell = silent) -> goal.Goal:
+    """The options as what is to be in the cluster. Raises InvalidError."""
+    present = arguments["state"] == "present"
+    roles = _roles(arguments["users"], present)
+    databases = [objects.DatabaseObject(entry["name"], entry["owner"]) for entry in arguments["databases"]]
+
+    def changes(observed: goal.Observed) -> goal.Changes:
+        if not present:
+            return goal.Changes(_leftovers(observed), objects.removal(roles, databases, observed))
+        derived = objects.with_verifiers(roles, observed, tell)
+        return goal.Changes(
+            objects.differences(derived, databases, observed), objects.statements(derived, databases, observed)
         )
-        return goal.reach(wish, servers.place(arguments, self.host()), check=self.check, diff=self.diff)
+
+    return goal.Goal("postgres", objects.audit_sql(roles, databases), changes)
 
 
 def _roles(users: Sequence[dict[str, Any]], present: bool) -> list[objects.Role]:

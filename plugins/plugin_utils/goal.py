@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -24,17 +24,27 @@ class DatabaseError(PoolerError):
 
 
 @dataclass(frozen=True)
-class Goal:
-    """What is to be in a database: the query that looks at it, what differs, and the statements that end it.
+class Changes:
+    """What differs, and the statements that end it: each is run by itself and in order. None: it is as wanted."""
 
-    `audit` returns one JSON document, with `in_recovery` in it; the functions take that document. No statements: it is
-    as wanted. Each statement is run by itself and in order. `remarks` are what a person should know besides.
+    differences: Sequence[Difference]
+    statements: Sequence[str]
+
+
+_NOTHING = Changes((), ())
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What is to be in a database: the query that looks at it, and what is to change.
+
+    `audit` returns one JSON document, with `in_recovery` in it; the functions take that document. `remarks` are what a
+    person should know besides.
     """
 
     database: str
     audit: str
-    differences: Callable[[Observed], Sequence[Difference]]
-    statements: Callable[[Observed], Sequence[str]]
+    changes: Callable[[Observed], Changes]
     remarks: Callable[[Observed], Sequence[str]] = lambda _observed: ()
 
 
@@ -68,39 +78,34 @@ def reach(goal: Goal, place: Place, *, check: bool, diff: bool) -> dict[str, Any
     remarks = [f"{place.name}: {remark}" for remark in goal.remarks(before)]
     if before["in_recovery"]:
         return _result(place, remarks)
-    differences, statements = goal.differences(before), goal.statements(before)
-    if statements and not check:
-        after = place.ask(goal.database, goal.audit, statements)
-        if goal.statements(after):
-            left = "\n".join(map(str, goal.differences(after)))
-            raise DatabaseError(f"{place.name}: after the change, the database still differs:\n{left}")
-    result = _result(place, remarks, leader=True, differences=differences, statements=statements)
-    return result | ({"diff": _diff(differences, statements)} if diff and statements else {})
+    changes = goal.changes(before)
+    if changes.statements and not check:
+        left = goal.changes(place.ask(goal.database, goal.audit, changes.statements))
+        if left.statements:
+            words = "\n".join(map(str, left.differences))
+            raise DatabaseError(f"{place.name}: after the change, the database still differs:\n{words}")
+    result = _result(place, remarks, changes, leader=True)
+    return result | ({"diff": _diff(changes)} if diff and changes.statements else {})
 
 
 def _result(
-    place: Place,
-    warnings: Sequence[str],
-    *,
-    leader: bool = False,
-    differences: Iterable[Difference] = (),
-    statements: Sequence[str] = (),
+    place: Place, warnings: Sequence[str], changes: Changes = _NOTHING, *, leader: bool = False
 ) -> dict[str, Any]:
     result = {
-        "changed": bool(statements),
+        "changed": bool(changes.statements),
         "leader": leader,
-        "differences": [str(difference) for difference in differences],
-        "sql": [sql.masked(statement) for statement in statements],
+        "differences": [str(difference) for difference in changes.differences],
+        "sql": [sql.masked(statement) for statement in changes.statements],
         "trips": place.trips,
     }
     return result | ({"warnings": list(warnings)} if warnings else {})
 
 
-def _diff(differences: Sequence[Difference], statements: Iterable[str]) -> list[dict[str, str]]:
+def _diff(changes: Changes) -> list[dict[str, str]]:
     """Each property before and after, then the statements, with verifiers masked."""
-    before = "".join(f"{difference.what}: {difference.have}\n" for difference in differences)
-    after = "".join(f"{difference.what}: {difference.want}\n" for difference in differences)
+    before = "".join(f"{difference.what}: {difference.have}\n" for difference in changes.differences)
+    after = "".join(f"{difference.what}: {difference.want}\n" for difference in changes.differences)
     return [
         {"before": before, "after": after, "before_header": "PostgreSQL", "after_header": "PostgreSQL"},
-        {"prepared": "".join(f"{sql.masked(statement)}\n" for statement in statements)},
+        {"prepared": "".join(f"{sql.masked(statement)}\n" for statement in changes.statements)},
     ]

@@ -47,8 +47,11 @@ def goal(statements: Sequence[str] = ("ALTER SOMETHING;",)) -> goals.Goal:
     return goals.Goal(
         database="postgres",
         audit=AUDIT,
-        differences=lambda seen: () if seen["right"] else (Difference("thing", "wrong", "right"),),
-        statements=lambda seen: () if seen["right"] else statements,
+        changes=lambda seen: (
+            goals.Changes((), ())
+            if seen["right"]
+            else goals.Changes((Difference("thing", "wrong", "right"),), statements)
+        ),
     )
 
 
@@ -131,13 +134,11 @@ def test_a_missing_container_is_an_error_save_in_check_mode() -> None:
     ],
 )
 def test_a_user_with_unclear_credentials_is_refused_without_repeating_them(user: dict[str, str | None]) -> None:
-    action: Any = postgresql_objects.ActionModule.__new__(postgresql_objects.ActionModule)
     arguments = {
         "state": "present",
         "users": [{"name": "app", "login": True, "acts_as": None, "certificate": False, "member_of": [], **user}],
         "databases": [],
-        "container": "spilo",
     }
     with pytest.raises(PoolerError, match=r"users\[0\] \(app\)") as error:
-        action.perform(arguments)
+        postgresql_objects.wish(arguments)
     assert not any(secret in str(error.value) for secret in user.values() if secret)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 # The action imports the package by its name in the collection, and what is counted has to be the same one.
+from ansible_collections.pgfleet.pooler.plugins.action import auth_query, postgresql_objects
+from ansible_collections.pgfleet.pooler.plugins.plugin_utils import goal
 from ansible_collections.pgfleet.pooler.pooler import bundle, derivations, scram, userlist, variables
 
 from tests.bench import simulated, work
@@ -74,6 +77,82 @@ def test_a_task_takes_each_userlist_apart_once(monkeypatch: pytest.MonkeyPatch) 
     readings = Calls(monkeypatch, userlist, "noted")
     work.task(made, options)
     assert readings.count == 2  # the one in force and the one that is to be
+
+
+class Cluster:
+    """A PostgreSQL that is as this audit says."""
+
+    name, trips = "db1", 0
+
+    def __init__(self, audit: dict[str, Any]) -> None:
+        self.audit = audit
+
+    def ask(self, _database: str, _audit: str, _statements: Sequence[str] = ()) -> dict[str, Any]:
+        return self.audit
+
+
+SERVER = {
+    "server_version": 170006,
+    "in_recovery": False,
+    "read_only": False,
+    "database": "postgres",
+    "user": "postgres",
+    "superuser": True,
+}
+
+
+def test_login_roles_by_password_cost_one_derivation_each_and_those_by_verifier_none(keys: Calls) -> None:
+    given: list[dict[str, Any]] = [{"name": f"u{number}", "password": secrets.token_urlsafe()} for number in range(3)]
+    given += [{"name": "ready", "verifier": scram.nobodys()}]
+    options: dict[str, Any] = {
+        "login": True,
+        "acts_as": None,
+        "certificate": False,
+        "member_of": [],
+        "password": None,
+        "verifier": None,
+    }
+    properties: dict[str, Any] = {
+        "login": True,
+        "superuser": False,
+        "replication": False,
+        "acts_as": None,
+        "member_of": [],
+    }
+    found = [
+        {**properties, "name": user["name"], "verifier": user.get("verifier") or scram.verifier(user["password"])}
+        for user in given
+    ]
+    before = keys.count
+    wanted = {"state": "present", "users": [options | user for user in given], "databases": []}
+    place = Cluster(SERVER | {"roles": found, "databases": []})
+    result = goal.reach(postgresql_objects.wish(wanted), place, check=False, diff=True)
+    assert not result["changed"]
+    assert keys.count - before == 3
+
+
+def test_the_password_of_the_role_that_asks_costs_one_derivation(keys: Calls) -> None:
+    password = secrets.token_urlsafe()
+    names = {"role": "pgbouncer", "schema": "pgbouncer", "function": "get_auth", "database": "postgres"}
+    wanted = {**names, "state": "present", "role_password": password, "role_verifier": None}
+    attributes = ("superuser", "createdb", "createrole", "inherit", "replication", "bypassrls", "valid_until")
+    role: dict[str, Any] = {
+        "login": True,
+        "connection_limit": -1,
+        "has_password": True,
+        "verifier": scram.verifier(password),
+    }
+    audit: dict[str, Any] = {
+        name: [] for name in ("settings", "members", "functions", "hba", "rights", "member_of", "held")
+    }
+    audit |= {"role": role | dict.fromkeys(attributes), "owner": "postgres", "schema": None, "default_grants": []}
+    before = keys.count
+    place = Cluster(SERVER | audit)
+    result = goal.reach(
+        auth_query.wish(wanted | {"superusers": False, "replication": False}), place, check=True, diff=True
+    )
+    assert not any("password" in each for each in result["differences"])
+    assert keys.count - before == 1
 
 
 def test_many_passwords_have_word_of_how_far_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
