@@ -35,7 +35,7 @@ def main(order: dict[str, Any]) -> None:
     elif "restart" in order:
         result["order"] = rest.ask("POST", order["restart"] + "/restart", {"restart_pending": True}, order["timeout"])
     result["config"] = rest.ask_patiently(order["url"] + "/config")
-    result["cluster"] = rest.ask("GET", order["url"] + "/cluster")
+    result["cluster"] = rest.ask_patiently(order["url"] + "/cluster")
     members = _members(result["cluster"])
 
     def both(member: dict[str, Any]) -> tuple[str | None, str | None]:

@@ -83,7 +83,13 @@ class Fleet:
             playbook = str(written)
         command = ["ansible-playbook", "--inventory", str(self.paths.inventory), "--limit", limit]
         command += ["--extra-vars", f"@{given}", *flags, playbook]
-        environment = {**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_CALLBACK_RESULT_FORMAT": "yaml"}
+        # On a machine that has more to do than it can, ssh and sudo take longer than Ansible's ten seconds.
+        environment = {
+            "ANSIBLE_TIMEOUT": "60",
+            **os.environ,
+            "ANSIBLE_NOCOLOR": "1",
+            "ANSIBLE_CALLBACK_RESULT_FORMAT": "yaml",
+        }
         began, before = time.monotonic(), _cpu_of_children()
         done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
         seconds, cpu = time.monotonic() - began, _cpu_of_children() - before

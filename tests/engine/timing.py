@@ -11,10 +11,8 @@ import random
 import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "build"))
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import psycopg
 
@@ -23,26 +21,50 @@ from tests.engine.chain import GUIDE, PORT, Chain, chain
 from tests.engine.probe import probe
 
 USERS, STRANGERS, NOT_LET_IN = ("alice", "bob"), ("nobody", "stranger"), ("expired", "root")
+LOGINS = 300
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Milliseconds that each question took."""
+
+    what: str
+    users: tuple[float, ...]
+    strangers: tuple[float, ...]
+
+    @property
+    def longer(self) -> float:
+        """Percent of the pairs in which the stranger took longer."""
+        strangers = sorted(self.strangers)
+        longer = sum(len(strangers) - bisect.bisect_right(strangers, one) for one in self.users)
+        return 100 * longer / (len(self.users) * len(strangers))
 
 
 def main() -> None:
-    logins = int(sys.argv[1]) if len(sys.argv) > 1 else 300
+    logins = int(sys.argv[1]) if len(sys.argv) > 1 else LOGINS
     print(f"{'milliseconds, median (10 % to 90 %)':38} {'user':>20} {'stranger':>20} {'stranger longer':>16}")
+    for each in timings(logins):
+        print(f"{each.what:38} {_shown(each.users):>20} {_shown(each.strangers):>20} {each.longer:>14.1f} %")
+
+
+def timings(logins: int = LOGINS) -> Iterator[Timing]:
+    """Of the function alone, of logins through our pooler, and through one as guides have it."""
     with chain() as tier:
         with tier.owner_as("pgbouncer") as session:
             cursor = psycopg.RawCursor(session)
             query = auth_query.query(auth_query.AuthQuery()).encode()
             ours = (*STRANGERS, *NOT_LET_IN)
-            report("the function alone", 20 * logins, ours, lambda user: cursor.execute(query, [user]).fetchall())
-        report("login, our pooler", logins, ours, lambda user: login(tier, user, PORT))
-        report("login, pooler of guides", logins, STRANGERS, lambda user: login(tier, user, GUIDE))
+            function = "the function alone"
+            yield _timing(function, 20 * logins, ours, lambda user: cursor.execute(query, [user]).fetchall())
+        yield _timing("login, our pooler", logins, ours, lambda user: _login(tier, user, PORT))
+        yield _timing("login, pooler of guides", logins, STRANGERS, lambda user: _login(tier, user, GUIDE))
 
 
-def login(tier: Chain, user: str, port: int) -> object:
+def _login(tier: Chain, user: str, port: int) -> object:
     return probe(tier.dial(port), user, "app")
 
 
-def report(what: str, times: int, strangers: Sequence[str], ask: Callable[[str], object]) -> None:
+def _timing(what: str, times: int, strangers: Sequence[str], ask: Callable[[str], object]) -> Timing:
     """Users and strangers in random order, so that what else the machine does meets both."""
     names = [random.choice(kind) for kind in (USERS, strangers) for _ in range(times)]
     random.shuffle(names)
@@ -53,13 +75,10 @@ def report(what: str, times: int, strangers: Sequence[str], ask: Callable[[str],
         began = time.perf_counter()
         ask(name)
         took[name in USERS].append(1000 * (time.perf_counter() - began))
-    users, others = took[True], sorted(took[False])
-    longer = sum(len(others) - bisect.bisect_right(others, one) for one in users)
-    share = 100 * longer / (len(users) * len(others))
-    print(f"{what:38} {shown(users):>20} {shown(others):>20} {share:>14.1f} %")
+    return Timing(what, tuple(took[True]), tuple(took[False]))
 
 
-def shown(values: Sequence[float]) -> str:
+def _shown(values: Sequence[float]) -> str:
     tenths = statistics.quantiles(values, n=10)
     return f"{statistics.median(values):.2f} ({tenths[0]:.2f}–{tenths[-1]:.2f})"
 

@@ -268,12 +268,18 @@ def test_a_patch_that_is_refused_is_told(patroni: Patroni) -> None:
     assert patroni.orders == ["patch"] * 3
 
 
-def test_patroni_is_asked_again_while_it_opens_its_port_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    answers = iter([(0, "refused"), (0, "reset"), (200, "{}")])
-    rest = patroni_inside._Rest.__new__(patroni_inside._Rest)
-    monkeypatch.setattr(patroni_inside._Rest, "ask", lambda *_arguments: next(answers))
+@pytest.mark.parametrize("before", [0, 1], ids=["at once", "between two questions"])
+def test_patroni_is_asked_again_while_it_opens_its_port_anew(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], before: int
+) -> None:
+    answers = [(200, "{}"), (200, '{"members": []}')]
+    answers[before:before] = [(0, "refused"), (0, "reset")]
+    monkeypatch.setattr(patroni_inside._Rest, "__init__", lambda *_arguments: None)
+    monkeypatch.setattr(patroni_inside._Rest, "ask", lambda *_arguments: answers.pop(0))
     monkeypatch.setattr(patroni_inside.time, "sleep", lambda _seconds: None)
-    assert rest.ask_patiently("https://a:8008/config") == (200, "{}")
+    patroni_inside.main({"url": "https://a:8008"})
+    said = json.loads(capsys.readouterr().out)
+    assert (said["config"], said["cluster"]) == ([200, "{}"], [200, '{"members": []}'])
 
 
 def test_nobody_is_restarted_while_patroni_is_paused(patroni: Patroni) -> None:

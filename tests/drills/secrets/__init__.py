@@ -15,7 +15,7 @@ from pathlib import Path
 from tests.drills.figures import Figure
 from tests.drills.fleet import booted
 
-from . import expiry, logins, passwords, rotation
+from . import brought, clock, expiry, logins, methods, passwords, rotation
 from .scene import DATABASES, POOLER, Row, Scene
 
 LAB = {
@@ -27,8 +27,11 @@ ROWS: Mapping[str, Row] = {
     "expired": expiry.expired,  # before another authority takes over, which could not have issued what ends today
     "leaves": rotation.leaves,
     "authority": rotation.authority,
+    "brought": brought.brought,
     "passwords": passwords.rotation,
+    "methods": methods.methods,
     "logins": logins.logins,
+    "timing": clock.timing,
 }
 
 

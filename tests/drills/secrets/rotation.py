@@ -73,8 +73,7 @@ def _rotated(scene: Scene, what: str) -> list[Figure]:
 
     figures = scene.felt(what, event)
     figures += [*shown_ports(scene, what, before), _recycled(scene, what)]
-    figures += [*scene.found(what, secret | fleets_secrets(scene)), scene.cores(what)]
-    return [*figures, scene.went_wrong(what)]
+    return [*figures, *scene.found(what, secret | fleets_secrets(scene)), scene.went_wrong(what)]
 
 
 def fingerprints(scene: Scene) -> dict[tuple[str, int], frozenset[str]]:
@@ -101,9 +100,12 @@ def fleets_secrets(scene: Scene) -> set[str]:
         certificates.unlock(path.read_bytes(), passphrase)
         for path in (directory / "ca.key", directory / "etcd" / "ca.key")
     ]
-    # The first lines of all keys of a kind begin alike.
-    lines = {line for key in keys for line in key.decode().splitlines()[2:-1] if len(line) >= 20}
-    return {scene.fleet.password, passphrase, *lines}
+    return {scene.fleet.password, passphrase}.union(*map(key_lines, keys))
+
+
+def key_lines(pem: bytes) -> set[str]:
+    """Lines of a key that no other has: the first ones of all keys of a kind begin alike."""
+    return {line for line in pem.decode().splitlines()[2:-1] if len(line) >= 20}
 
 
 def copied_leaves(scene: Scene, directory: Path) -> list[dict[str, object]]:

@@ -59,9 +59,9 @@ class Scene:
         self.outputs.append(play.output)
         return play
 
-    def felt(self, what: str, event: Callable[[Mark], None]) -> list[Figure]:
+    def felt(self, what: str, event: Callable[[Mark], None], settings: Settings | None = None) -> list[Figure]:
         """What clients feel of the event: the load's, and one whose transaction lasts from before until after it."""
-        settings = self.settings()
+        settings = settings or self.settings()
         with Long(self.fleet.paths.lab, settings) as long:
             report = under_load(self.fleet.paths.lab, settings, event)
             kept = long.end()
@@ -83,25 +83,25 @@ class Scene:
             Figure(f"{what}: longest stall", stall, "s"),
         ]
 
-    def found(self, what: str, words: set[str]) -> list[Figure]:
-        """Secrets where none of them is to be: on the hosts, and in what the playbooks of this row have printed."""
-        places = self.places(words)
+    def found(self, what: str, words: set[str], may: tuple[str, ...] = ()) -> list[Figure]:
+        """Secrets where none of them is to be, after what has happened; files whose names end with `may` have them.
+
+        On the hosts; in what playbooks of this row have printed; and in a file, if a process wrote its memory there.
+        """
+        places = {place for place in self.places(words) if not place.endswith(may)}
         self.wrong.extend(f"a secret is in {place}" for place in sorted(places))
         told = sum(any(word in output for word in words) for output in self.outputs)
+        could = {f"{host}: {name}" for host in HOSTS for name in could_dump(self._sh(host))}
+        self.wrong.extend(f"{name} may write a core dump" for name in sorted(could))
         return [
             Figure(f"{what}: places with a secret on the hosts", len(places), f"({len(words)} sought)", 0),
             Figure(f"{what}: plays that tell a secret", told, f"of {len(self.outputs)}", 0),
+            Figure(f"{what}: processes that may write a core dump", len(could), "", 0),
         ]
 
     def places(self, words: set[str]) -> set[str]:
         """Where on the hosts any of the words is."""
         return {f"{host}: {place}" for host in HOSTS for place in search(self._sh(host), words)}
-
-    def cores(self, what: str) -> Figure:
-        """Processes that could leave their memory, keys and all, in a file."""
-        could = {f"{host}: {name}" for host in HOSTS for name in could_dump(self._sh(host))}
-        self.wrong.extend(f"{name} may write a core dump" for name in sorted(could))
-        return Figure(f"{what}: processes that may write a core dump", len(could), "", 0)
 
     def psql(self, host: str, query: str) -> str:
         """What PostgreSQL on a database host answers."""
