@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import time
+from functools import lru_cache
 
 _AGE = 10.0
 """Seconds for which what a name has been resolved to counts."""
@@ -46,6 +47,7 @@ class Addresses:
             del self._asking[host]
 
 
+@lru_cache(maxsize=1024)
 def spelled(address: str) -> str | None:
     """An address in the one spelling in which two are compared; None for a name."""
     try:

@@ -22,6 +22,7 @@ from .hosts import HostsFile, Pointers
 from .members import Answer, Probes
 from .replicas import Serving, fit, host_list, serving
 from .rest import Patroni
+from .rhythm import due
 
 _OLD = 3.0
 """Intervals, and a second, after which an answer by SQL says nothing any more."""
@@ -64,10 +65,11 @@ class Follower:
         """There is something new to decide upon."""
         self._stirred.set()
 
-    def looked(self) -> None:
-        """Instances have been looked at."""
+    def looked(self, *, news: bool) -> None:
+        """Instances have been looked at. What is as before has time until the next turn, which comes anyway."""
         self._looked = True
-        self._stirred.set()
+        if news:
+            self._stirred.set()
 
     @contextlib.asynccontextmanager
     async def own(self) -> AsyncIterator[None]:
@@ -104,7 +106,8 @@ class Follower:
     async def run(self) -> None:
         while True:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._config.interval):
+                now = time.monotonic()
+                async with asyncio.timeout(due(now, self._config.interval) - now):
                     await self._stirred.wait()
             self._stirred.clear()
             async with self._acting:

@@ -12,6 +12,7 @@ from ..errors import PoolerError
 from . import wire
 from .config import DATABASE, REPLICA_DATABASE, AgentConfig
 from .consoles import RUNTIME, Console, Facts
+from .rhythm import due
 
 INTERVAL = 1.0
 """Seconds between two looks at an instance."""
@@ -57,17 +58,27 @@ class Instance:
     leader_pool: Served | None = None
     replica_pool: Served | None = None
 
+    def repeats(self, before: Instance) -> bool:
+        """Whether its console tells nothing that was not known."""
+        if self.facts is None or before.facts is None:
+            return self.facts is before.facts and self.error == before.error
+        return replace(self.facts, at=before.facts.at) == before.facts
+
 
 class Instances:
-    """All of the host. `seen` by console; `heard` is called when there is something new."""
+    """All of the host. `seen` by console; `looked` is called after every look, with whether it told something new."""
 
     def __init__(
-        self, config: AgentConfig, waiting: Callable[[Facts], bool], heard: Callable[[], None], runtime: str = RUNTIME
+        self,
+        config: AgentConfig,
+        waiting: Callable[[Facts], bool],
+        looked: Callable[[bool], None],
+        runtime: str = RUNTIME,
     ) -> None:
         self.seen = {name: Instance(Console(name, config.port, runtime)) for name in config.consoles}
         self._config = config
         self._waiting = waiting
-        self._heard = heard
+        self._looked = looked
         self._wake = {name: asyncio.Event() for name in config.consoles}
         self._unseen = set(config.consoles)
         self.all_seen = asyncio.Event()
@@ -93,7 +104,8 @@ class Instances:
         wake = self._wake[name]
         while True:
             began = time.monotonic()
-            console = self.seen[name].console
+            before = self.seen[name]
+            console = before.console
             try:
                 self.seen[name] = replace(self.seen[name], facts=await console.facts(), error="")
             except PoolerError as error:
@@ -101,10 +113,10 @@ class Instances:
             self._unseen.discard(name)
             if not self._unseen:
                 self.all_seen.set()
-            self._heard()
+            self._looked(not self.seen[name].repeats(before))
             wake.clear()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(max(_SOON, INTERVAL - (time.monotonic() - began))):
+                async with asyncio.timeout(max(_SOON, due(began, INTERVAL) - time.monotonic())):
                     await wake.wait()
 
     async def _watch_pool(self, name: int, database: str) -> None:
@@ -136,7 +148,7 @@ class Instances:
                     self.seen[name] = replace(seen, leader_pool=served)
                 elif seen.facts is not None:
                     self.seen[name] = replace(seen, replica_pool=served)
-                await asyncio.sleep(max(_SOON, INTERVAL - (time.monotonic() - began)))
+                await asyncio.sleep(max(_SOON, due(began, INTERVAL) - time.monotonic()))
             else:
                 await asyncio.sleep(_SOON)
 

@@ -95,8 +95,8 @@ class _Agent:
                 notify.send(b"READY=1")
         journal.say("ready")
 
-    def _looked(self) -> None:
-        self._follower.looked()
+    def _looked(self, news: bool) -> None:
+        self._follower.looked(news=news)
 
     def _waiting(self, facts: Facts) -> bool:
         """Whether a query through the pools would wait, so that it is not asked."""

@@ -13,6 +13,7 @@ from ..server import Server
 from . import wire
 from .config import AgentConfig
 from .decide import Word
+from .rhythm import due
 
 NAME = "pooler-agent"
 """application_name of these connections."""
@@ -45,9 +46,13 @@ class Answer:
     silences: int = 0
     error: str = ""
 
+    def repeats(self, before: Answer) -> bool:
+        """Whether it tells nothing that was not known."""
+        return replace(self, at=before.at) == before
+
 
 class Probe:
-    """One server, asked again and again by `run`; `heard` is called after every answer."""
+    """One server, asked again and again by `run`; `heard` is called after every answer that tells something new."""
 
     def __init__(
         self, server: Server, config: AgentConfig, tls: ssl.SSLContext, pace: Callable[[Server], float]
@@ -69,8 +74,10 @@ class Probe:
     async def run(self, heard: Callable[[], None]) -> None:
         try:
             while True:
+                before = self.answer
                 await self._ask()
-                heard()
+                if not self.answer.repeats(before):
+                    heard()
                 if not await self._wait():
                     # It has hung up: whether it still serves is asked at once.
                     self._miss("the server has closed the connection")
@@ -113,13 +120,11 @@ class Probe:
             # After the first silence the second question follows at once: two are needed for a loss.
             await asyncio.sleep(0 if self.answer.silences == 1 else max(HURRY, self._pace(self.server)))
             return True
-        left = self._pace(self.server)
         asked = time.monotonic()
-        while left > 0:
-            # The pace may change meanwhile.
+        # The pace may change meanwhile.
+        while (left := due(asked, self._pace(self.server)) - time.monotonic()) > 0:
             if not await self._session.quiet(min(left, self._interval)):
                 return False
-            left = self._pace(self.server) - (time.monotonic() - asked)
         return True
 
     def _close(self) -> None:

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from .. import patroni
 from ..errors import PoolerError
 from ..patroni import Cluster
+from .rhythm import due
 
 AT_REST = 1.0
 HURRY = 0.25
@@ -36,7 +37,7 @@ class View:
 
 
 class Patroni:
-    """`views` by URL. `hurry` tells that there is no leader."""
+    """`views` by URL. `hurry` tells that there is no leader; `heard` is called when a member says something new."""
 
     def __init__(
         self,
@@ -69,20 +70,17 @@ class Patroni:
         wake = self._wake[url]
         while True:
             began = time.monotonic()
+            before = self.views.get(url)
             seen = await view(url, self._tls)
             # Of a member that has become silent the last word counts until it is old.
-            if (
-                seen.cluster
-                or url not in self.views
-                or self.views[url].cluster is None
-                or began - self.views[url].at > OLD
-            ):
+            if seen.cluster or before is None or before.cluster is None or began - before.at > OLD:
                 self.views[url] = seen
-            self._heard()
+                if before is None or seen.cluster != before.cluster:
+                    self._heard()
             wake.clear()
-            pace = HURRY if self._hurry() else AT_REST
+            again = began + HURRY if self._hurry() else due(began, AT_REST)
             try:
-                async with asyncio.timeout(max(HURRY, pace - (time.monotonic() - began))):
+                async with asyncio.timeout(max(HURRY, again - time.monotonic())):
                     await wake.wait()
             except TimeoutError:
                 pass

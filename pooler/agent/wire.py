@@ -13,8 +13,11 @@ import ssl
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Protocol
 
 from ..errors import PoolerError
+from .local import Local
 from .scram_login import MECHANISM, Login
 
 _PROTOCOL = 3 << 16
@@ -61,6 +64,16 @@ class Table:
         return tuple(_values(self.rows[0], len(self.columns) - 1))
 
 
+class Reader(Protocol):
+    async def read(self, size: int, /) -> bytes: ...
+
+
+class Writer(Protocol):
+    def write(self, data: bytes, /) -> None: ...
+
+    def close(self) -> None: ...
+
+
 class Session:
     """A connection after its login. Every method raises PoolerError with the server's words, or why there are none.
 
@@ -68,7 +81,7 @@ class Session:
     the caller sets it (`asyncio.timeout`) and closes.
     """
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, reader: Reader, writer: Writer) -> None:
         self._reader = reader
         self._writer = writer
         self._buffer = b""
@@ -167,25 +180,27 @@ class Session:
 
 async def over_socket(path: str, user: str, database: str) -> Session:
     """Log in over a unix socket."""
+    connection = Local()
     try:
-        reader, writer = await asyncio.open_unix_connection(path)
-    except OSError as error:
-        raise PoolerError(_words(error)) from None
-    try:
-        return await _logged_in(reader, writer, {"user": user, "database": database})
-    except BaseException:
-        writer.close()
+        await connection.connect(path)
+        return await _logged_in(connection, connection, {"user": user, "database": database})
+    except BaseException as error:
+        connection.close()
+        if isinstance(error, OSError):
+            raise PoolerError(_words(error)) from None
         raise
 
 
 async def cancel(path: str, key: bytes) -> None:
     """Ask over a unix socket that the query of the session with this key be cancelled; there is no answer to it."""
+    connection = Local()
     try:
-        _reader, writer = await asyncio.open_unix_connection(path)
+        await connection.connect(path)
+        connection.write(struct.pack("!II", 8 + len(key), _CANCEL_REQUEST) + key)
     except OSError as error:
         raise PoolerError(_words(error)) from None
-    writer.write(struct.pack("!II", 8 + len(key), _CANCEL_REQUEST) + key)
-    writer.close()
+    finally:
+        connection.close()
 
 
 async def over_tls(
@@ -214,8 +229,8 @@ async def _upgraded(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, 
 
 
 async def _logged_in(
-    reader: asyncio.StreamReader,
-    writer: asyncio.StreamWriter,
+    reader: Reader,
+    writer: Writer,
     parameters: Mapping[str, str],
     password: str | None = None,
 ) -> Session:
@@ -224,7 +239,7 @@ async def _logged_in(
     body = _LENGTH.pack(_PROTOCOL) + pairs.encode()
     writer.write(_LENGTH.pack(len(body) + 4) + body)
     while True:
-        kind, body = await session._next()  # the login is a part of this room
+        kind, body = session._take() or await session._next()  # the login is a part of this room
         if kind == b"Z":
             return session
         if kind == b"K":
@@ -239,7 +254,7 @@ async def _logged_in(
             await _prove(session, writer, password)
 
 
-async def _prove(session: Session, writer: asyncio.StreamWriter, password: str) -> None:
+async def _prove(session: Session, writer: Writer, password: str) -> None:
     """SCRAM: each side proves to the other that it knows the password, or what was made of it."""
     login = Login(password)
     first = login.first.encode()
@@ -270,7 +285,9 @@ def _message(kind: bytes, body: bytes) -> bytes:
     return kind + _LENGTH.pack(len(body) + 4) + body
 
 
+@lru_cache(maxsize=32)
 def _columns(body: bytes) -> tuple[str, ...]:
+    """The same few tables are asked for again and again."""
     names = []
     at = 2
     try:

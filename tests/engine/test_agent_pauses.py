@@ -202,7 +202,7 @@ def test_a_replica_that_dies_is_replaced_by_the_leader_and_comes_back(two: Pair)
     agent = two.start_agent(targets=TARGETS)
     second = two.databases[1]
     agent.until_ready("/ready/replica")
-    agent.process.hears("and 127.0.0.12 port 5432")
+    agent.process.hears("127.0.0.12 port 5432")
     assert two.hosts()["reading"] == {
         "dbname": "postgres",
         "host": ADDRESSES[1],

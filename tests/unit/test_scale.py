@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 # The action imports the package by its name in the collection, and what is counted has to be the same one.
 from ansible_collections.pgfleet.pooler.plugins.action import auth_query, postgresql_objects
@@ -176,3 +178,10 @@ def test_a_verifier_that_nobody_has_a_password_for_costs_no_derivation(keys: Cal
     assert scram.is_verifier(scram.nobodys())
     assert scram.nobodys() != scram.nobodys()
     assert keys.count == 0
+
+
+@pytest.mark.parametrize(("role", "tasks"), [("certificates", 2), ("auth_query", 2), ("pgbouncer", 1)])
+def test_what_makes_a_pooler_is_five_tasks(role: str, tasks: int) -> None:
+    """Each costs a process of the controller on each host, whether anything changes or not."""
+    main = Path(__file__).parents[2] / "roles" / role / "tasks/main.yml"
+    assert len(yaml.safe_load(main.read_text())) == tasks
