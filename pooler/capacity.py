@@ -51,7 +51,9 @@ def total(pools: Iterable[Pool], processes: int) -> int:
 
 
 def overflow(pooler: Pooler, capacity: Capacity) -> list[Problem]:
-    """What of a host's pools cannot fit into PostgreSQL, with the sum; nothing when they do."""
+    """What of a host's pools cannot fit into PostgreSQL, with the sum; nothing when they do, or nobody knows."""
+    if capacity.max_connections is None:
+        return []
     pools = list(pools_of(pooler, capacity.users))
     processes = pooler.instances * capacity.hosts
     direct = AGENT_DIRECT * capacity.hosts if pooler.agent else 0

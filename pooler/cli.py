@@ -10,7 +10,7 @@ import getpass
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,6 +19,8 @@ from .agent.config import CONFIG
 from .errors import PoolerError
 
 if TYPE_CHECKING:
+    import ssl
+
     from .switchover import command
 
 
@@ -121,12 +123,16 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--json", action="store_true")
     command.set_defaults(run=_console)
 
-    command = commands.add_parser("leader", help="ask Patroni who leads, as one line of JSON")
-    command.add_argument("urls", nargs="+", metavar="URL")
-    command.add_argument("--ca", metavar="FILE")
-    command.add_argument("--cert", metavar="FILE")
-    command.add_argument("--key", metavar="FILE")
-    command.set_defaults(run=_leader)
+    for name, run, meaning in (
+        ("leader", _leader, "who leads"),
+        ("connections", _connections, "for PostgreSQL's max_connections"),
+    ):
+        command = commands.add_parser(name, help=f"ask Patroni {meaning}, as one line of JSON")
+        command.add_argument("urls", nargs="+", metavar="URL")
+        command.add_argument("--ca", metavar="FILE")
+        command.add_argument("--cert", metavar="FILE")
+        command.add_argument("--key", metavar="FILE")
+        command.set_defaults(run=run)
 
     command = commands.add_parser("cluster", help="show the members of the cluster, as Patroni sees them")
     _beside_agent(command)
@@ -533,13 +539,28 @@ def _conninfo(host: str) -> str:
 def _leader(parsed: argparse.Namespace) -> int:
     from . import patroni
 
+    def found(tls: ssl.SSLContext | None) -> dict[str, object]:
+        server = patroni.leader(parsed.urls, tls)
+        return {"host": server.host, "port": server.port}
+
+    return _told_by_patroni(parsed, found)
+
+
+def _connections(parsed: argparse.Namespace) -> int:
+    from . import patroni
+
+    return _told_by_patroni(parsed, lambda tls: {"max_connections": patroni.max_connections(parsed.urls, tls)})
+
+
+def _told_by_patroni(parsed: argparse.Namespace, question: Callable[[ssl.SSLContext | None], dict[str, object]]) -> int:
+    from . import patroni
+
     try:
-        tls = patroni.context(parsed.ca, parsed.cert, parsed.key) if parsed.ca else None
-        found = patroni.leader(parsed.urls, tls)
+        answer = question(patroni.context(parsed.ca, parsed.cert, parsed.key) if parsed.ca else None)
     except (PoolerError, OSError) as error:
         print(json.dumps({"error": str(error)}))
         return 1
-    print(json.dumps({"host": found.host, "port": found.port}))
+    print(json.dumps(answer))
     return 0
 
 

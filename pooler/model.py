@@ -103,10 +103,11 @@ class Agent:
 class Capacity:
     """What PostgreSQL has for all pooler hosts together, when `users` log in to each database.
 
-    `reserved` are for superusers, and for whatever connects beside the poolers.
+    `reserved` are for superusers, and for whatever connects beside the poolers. Nobody has told `max_connections`
+    where it is None.
     """
 
-    max_connections: int
+    max_connections: int | None
     reserved: int = 10
     hosts: int = 1
     users: int = 1
@@ -132,6 +133,7 @@ class Pooler:
     server: Server | None = None
     patroni: tuple[str, ...] = ()
     agent: Agent | None = None
+    capacity: Capacity | None = None
     tls_directory: str = "/etc/pgbouncer/tls"
     nofile: int | None = None
     drain_notice: int = 0

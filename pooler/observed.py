@@ -10,6 +10,7 @@ import json
 import tarfile
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from . import ini, settings, tombstones
 from .agent.config import CONFIG
@@ -94,6 +95,8 @@ class Observed:
     unfinished: Unfinished = Unfinished()
     leader: Server | None = None
     leader_trouble: str = ""
+    max_connections: int | None = None
+    connections_trouble: str = ""
 
     def users(self) -> frozenset[str]:
         """The names in [users] of the files in force; none when they cannot be read."""
@@ -215,16 +218,28 @@ def unfinished(lines: Iterable[str]) -> Unfinished:
 
 def leader(text: str) -> tuple[Server | None, str]:
     """What `pooler leader` printed: the leader, or why there is none."""
-    lines = text.strip().splitlines()
-    if not lines:
-        return None, ""
-    try:
-        answer = json.loads(lines[-1])
-    except ValueError:
-        return None, text.strip()
+    answer = _said(text)
     if "host" in answer:
         return Server(answer["host"], answer["port"]), ""
     return None, str(answer.get("error", ""))
+
+
+def max_connections(text: str) -> tuple[int | None, str]:
+    """What `pooler connections` printed, or why it is not known."""
+    answer = _said(text)
+    return answer.get("max_connections"), str(answer.get("error", ""))
+
+
+def _said(text: str) -> dict[str, Any]:
+    """The line of JSON at the end; what cannot be understood is an error, and nothing is nothing."""
+    lines = text.strip().splitlines()
+    if not lines:
+        return {}
+    try:
+        answer: dict[str, Any] = json.loads(lines[-1])
+    except ValueError:
+        return {"error": text.strip()}
+    return answer
 
 
 def instances(

@@ -1,12 +1,14 @@
-"""Patroni's REST API: who is in the cluster and who leads it (GET /cluster, Patroni 4.0; also 3.x)."""
+"""Patroni's REST API: who is in the cluster and who leads it (GET /cluster), and how many connections PostgreSQL has
+(GET /config). Patroni 4.0; also 3.x."""
 
 from __future__ import annotations
 
 import http.client
 import json
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 from .errors import PoolerError
@@ -14,6 +16,11 @@ from .server import Server
 
 LEADS = ("leader", "master", "primary")
 SYNCHRONOUS = ("sync_standby", "quorum_standby")
+
+MAX_CONNECTIONS = 100
+"""What Patroni starts PostgreSQL with when its configuration does not say; a member's own file has no say."""
+
+_Found = TypeVar("_Found")
 
 
 @dataclass(frozen=True)
@@ -73,13 +80,25 @@ def leader(urls: Sequence[str], tls: ssl.SSLContext | None, timeout: float = 3.0
 
     Raises PoolerError with what each of them said when none does. `timeout` is in seconds, for each member.
     """
-    said = []
-    for url in urls:
-        try:
-            return parse_leader(_get(url.rstrip("/") + "/cluster", tls, timeout))
-        except (OSError, http.client.HTTPException, ValueError, PoolerError) as error:
-            said.append(f"{url}: {error}")
-    raise PoolerError("no member of Patroni names a leader: " + "; ".join(said))
+    return _first(urls, "/cluster", parse_leader, "no member of Patroni names a leader", tls, timeout)
+
+
+def max_connections(urls: Sequence[str], tls: ssl.SSLContext | None, timeout: float = 3.0) -> int:
+    """What every member's PostgreSQL is started with. Raises PoolerError as `leader` does."""
+    what = "no member of Patroni tells its configuration"
+    return _first(urls, "/config", parse_max_connections, what, tls, timeout)
+
+
+def parse_max_connections(config: str) -> int:
+    """In the answer to GET /config. Raises PoolerError or ValueError for what is none."""
+    found = json.loads(config)
+    if not isinstance(found, dict):
+        raise PoolerError("the configuration is not a mapping")
+    parameters = (found.get("postgresql") or {}).get("parameters") or {}
+    told = parameters.get("max_connections", MAX_CONNECTIONS)
+    if not str(told).isdecimal():
+        raise PoolerError(f"max_connections {told!r} is not a number")
+    return int(str(told))
 
 
 def parse_leader(cluster: str) -> Server:
@@ -117,6 +136,24 @@ def _member(given: Mapping[str, object]) -> Member:
         lag=lag if isinstance(lag, int) else None,
         tags=dict(tags) if isinstance(tags, Mapping) else {},
     )
+
+
+def _first(
+    urls: Sequence[str],
+    path: str,
+    parse_answer: Callable[[str], _Found],
+    nobody: str,
+    tls: ssl.SSLContext | None,
+    timeout: float,
+) -> _Found:
+    """The first answer that can be understood."""
+    said = []
+    for url in urls:
+        try:
+            return parse_answer(_get(url.rstrip("/") + path, tls, timeout))
+        except (OSError, http.client.HTTPException, ValueError, PoolerError) as error:
+            said.append(f"{url}: {error}")
+    raise PoolerError(f"{nobody}: {'; '.join(said)}")
 
 
 def _get(url: str, tls: ssl.SSLContext | None, timeout: float) -> str:

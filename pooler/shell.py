@@ -40,6 +40,8 @@ readlink -f {pooler.tls_directory}/client/current || echo
 {_state(shlex.quote(pooler.image), asked(pooler))}
 section leader
 {_ask_leader(pooler)}
+section connections
+{_ask_connections(pooler)}
 """
 
 
@@ -148,21 +150,30 @@ def ask_consoles(commands: Sequence[str]) -> str:
 
 
 def _ask_leader(pooler: Pooler) -> str:
-    """Patroni is asked from where the instances are: by a container that runs, or by one for this question alone.
-
-    Where an agent runs, it has asked already, and the hosts file says what it knows.
-    """
+    """Where an agent runs, it has asked already, and the hosts file says what it knows."""
     if not pooler.patroni:
         return ":"
+    return f"""
+if systemctl --quiet is-active pgbouncer-agent.service && [ -f {DATABASES} ]; then :  # the hosts file is the agent's
+{_ask_patroni(pooler, "leader", "elif")}"""
+
+
+def _ask_connections(pooler: Pooler) -> str:
+    """Only where the inventory wants pools to be counted, and does not say into what."""
+    if not pooler.patroni or not pooler.capacity or pooler.capacity.max_connections is not None:
+        return ":"
+    return _ask_patroni(pooler, "connections", "if")
+
+
+def _ask_patroni(pooler: Pooler, command: str, otherwise: str) -> str:
+    """Patroni is asked from where the instances are: by a container that runs, or by one for this question alone."""
     leaf = f"{pooler.tls_directory}/client/current"
     question = " ".join(
-        ["leader", "--ca", f"{leaf}/ca.crt", "--cert", f"{leaf}/tls.crt", "--key", f"{leaf}/tls.key"]
+        [command, "--ca", f"{leaf}/ca.crt", "--cert", f"{leaf}/tls.crt", "--key", f"{leaf}/tls.key"]
         + [shlex.quote(url) for url in pooler.patroni]
     )
     image = shlex.quote(pooler.image)
-    return f"""
-if systemctl --quiet is-active pgbouncer-agent.service && [ -f {DATABASES} ]; then :  # the hosts file is the agent's
-elif [ -n "$any" ]; then timeout 30 podman exec "$any" pooler {question} 2>&1 || :
+    return f"""{otherwise} [ -n "$any" ]; then timeout 30 podman exec "$any" pooler {question} 2>&1 || :
 elif podman image exists {image}; then
   timeout 60 podman run --rm --pull=never --network=host --user {pooler.uid}:{pooler.uid} --read-only --cap-drop=all \\
     --volume {CONFIGURATION}:{CONFIGURATION}:ro,z --entrypoint pooler {image} {question} 2>&1 || :

@@ -123,6 +123,7 @@ class _Reader:
             server=server,
             patroni=tuple(str(url) for url in variables.get("patroni") or ()),
             agent=self.agent(auth, server),
+            capacity=self.capacity(),
             tls_directory=str(variables.get("tls_directory") or "/etc/pgbouncer/tls"),
             nofile=self.integer("nofile", 0, 0, 2**31 - 1) or None,
             drain_notice=self.integer("drain_notice", 0, 0, 86400),
@@ -132,8 +133,8 @@ class _Reader:
         )
         if not pooler.tls_directory.startswith("/etc/pgbouncer/"):
             self.problem("tls_directory", f"{pooler.tls_directory!r} is not below /etc/pgbouncer/, which instances see")
-        if not self.problems:
-            self.fits(pooler)
+        if not self.problems and pooler.capacity:
+            self.problems += capacity.overflow(pooler, pooler.capacity)
         self.leader_can_be_found(pooler)
         self.can_be_written(pooler)
         if self.problems:
@@ -383,21 +384,20 @@ class _Reader:
             self.problem("server", f"{host!r} is not one host name or address")
         return Server(str(host), port)
 
-    def fits(self, pooler: Pooler) -> None:
-        """The pools of all hosts into max_connections, where that is told."""
+    def capacity(self) -> Capacity | None:
+        """What the pools of all hosts have to fit into. Patroni can be asked for max_connections."""
         given = self.variables.get("capacity") or {}
         if not given:
-            return
-        if given.get("max_connections") is None:
-            self.problem("capacity.max_connections", "is missing")
-        server = Capacity(
-            max_connections=self.whole("capacity.max_connections", given.get("max_connections"), 1, 1, 2**31 - 1),
+            return None
+        told = given.get("max_connections")
+        if told is None and not self.variables.get("patroni"):
+            self.problem("capacity.max_connections", "is missing", "give it, or Patroni's addresses")
+        return Capacity(
+            max_connections=None if told is None else self.whole("capacity.max_connections", told, 1, 1, 2**31 - 1),
             reserved=self.whole("capacity.reserved", given.get("reserved"), 10, 0, 2**31 - 1),
             hosts=self.whole("capacity.hosts", given.get("hosts"), 1, 1, 1000),
             users=self.whole("capacity.users", given.get("users"), 1, 1, 100_000),
         )
-        if not self.problems:
-            self.problems += capacity.overflow(pooler, server)
 
     def leader_can_be_found(self, pooler: Pooler) -> None:
         """Databases without a host need somebody who knows where the leader is."""

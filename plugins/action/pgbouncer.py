@@ -10,8 +10,9 @@ from typing import Any
 
 from ansible.utils.display import Display
 
-from ...pooler import bundle, diff, observed, plan, shell, shell_apply, variables
+from ...pooler import bundle, capacity, diff, observed, plan, shell, shell_apply, variables
 from ...pooler.bundle import Bundle
+from ...pooler.errors import InvalidError
 from ...pooler.files import File
 from ...pooler.model import Pooler
 from ...pooler.observed import Observed
@@ -69,6 +70,7 @@ class ActionModule(PoolerAction):
     def _present(self, host: Host, pooler: Pooler, postgresql: Mapping[str, str]) -> dict[str, Any]:
         before = observe(host.read(shell.read(pooler), settled=True))
         _require(host, pooler, before, self.check)
+        _require_room(pooler, before)
         facts = replace(_facts(pooler, before), postgresql=postgresql)
         wanted = bundle.build(pooler, facts, lambda words: Display().display(f"{host.name}: {words}"))
         todo = plan.plan(pooler, wanted, before)
@@ -223,6 +225,8 @@ def _warnings(host: Host, pooler: Pooler, seen: Observed) -> list[str]:
     found = list(plan.warnings(pooler, seen))
     if seen.leader_trouble:
         found.append(f"the last known leader stays: {seen.leader_trouble}")
+    if seen.connections_trouble:
+        found.append(f"the pools were not held against max_connections: {seen.connections_trouble}")
     return [f"{host.name}: {text}" for text in found]
 
 
@@ -255,6 +259,14 @@ def _require(host: Host, pooler: Pooler, before: Observed, check: bool) -> None:
             f"{host.name}: Patroni was asked in vain for the leader: {before.leader_trouble or 'no answer'} "
             "(a stock image cannot ask; give it `server`, or our image)"
         )
+
+
+def _require_room(pooler: Pooler, before: Observed) -> None:
+    """What the options could not tell: the pools, held against what Patroni says that there is."""
+    if pooler.capacity and before.max_connections:
+        problems = capacity.overflow(pooler, replace(pooler.capacity, max_connections=before.max_connections))
+        if problems:
+            raise InvalidError(problems)
 
 
 def _facts(pooler: Pooler, before: Observed) -> bundle.Facts:

@@ -226,12 +226,16 @@ options:
   capacity:
     description:
       - What PostgreSQL has for all pooler hosts together. Pools that could open more connections than there is room
-        for are refused before a host is touched, with the sum and the number to change.
-      - Nothing is counted where it is not given. C(site.yml) gives it for the cluster in the group C(database).
+        for are refused before anything is changed on a host, with the sum and the number to change.
+      - Nothing is counted where it is not given. C(site.yml) gives it for the cluster in the group C(database), and
+        for one of which O(patroni) tells.
     type: dict
     suboptions:
       max_connections:
-        description: As PostgreSQL has it. Required when anything else is given here.
+        description:
+          - As PostgreSQL has it.
+          - When anything else is given here and this is not, Patroni is asked from the host (C(GET /config)). Without
+            O(patroni) it is required.
         type: int
       reserved:
         description: Connections for superusers, and for whatever connects beside the poolers.

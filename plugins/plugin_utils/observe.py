@@ -14,6 +14,7 @@ def observe(answer: Answer) -> Observed:
     """What a script of `shell.read` or `shell.look` printed; what was not asked is empty."""
     leaves = [*answer.lines("leaves"), "", ""]
     leader, trouble = observed.leader(answer.text("leader"))
+    connections, untold = observed.max_connections(answer.text("connections"))
     units, containers = observed.units(answer.text("units")), observed.containers(answer.text("containers"))
     return Observed(
         release=answer.text("release").strip(),
@@ -30,4 +31,6 @@ def observe(answer: Answer) -> Observed:
         unfinished=observed.unfinished(answer.lines("unfinished")),
         leader=leader,
         leader_trouble=trouble,
+        max_connections=connections,
+        connections_trouble=untold,
     )

@@ -101,6 +101,8 @@ def read(given: Mapping[str, Any]) -> Fleet:
         raise InvalidError(problems)
     options |= {"dispatch": "engine", "drain_notice": options.get("drain_notice", _NOTICE)}
     if options.get("capacity"):
+        if options["capacity"].get("max_connections") is None:
+            raise InvalidError([Problem("pgbouncer.capacity.max_connections", "is missing", "nobody is asked for it")])
         options["capacity"] = {"hosts": replicas, **options["capacity"]}
     pooler = variables.read({"image": f"localhost/pgfleet/pooler:{__version__}", **options})
     if pooler.agent is None or not pooler.agent.tls:

@@ -158,6 +158,7 @@ def test_pools_of_all_pods_are_held_against_max_connections() -> None:
         ),
         ({"pgbouncer": GIVEN["pgbouncer"] | {"agent": {"enabled": False}}}, "pgbouncer.agent: is switched off"),
         ({"pgbouncer": GIVEN["pgbouncer"] | {"auth_query": {"password": "hidden"}}}, "has a password of our own role"),
+        ({"pgbouncer": GIVEN["pgbouncer"] | {"capacity": {"users": 2}}}, "capacity.max_connections: is missing"),
     ],
 )
 def test_what_cannot_be_is_refused(changes: dict[str, Any], words: str) -> None:

@@ -62,3 +62,27 @@ def test_poolers_follow_a_cluster_of_somebody_else(tmp_path: Path) -> None:
 
     assert "max_connections 20" in printed
     assert "is empty" not in printed
+
+
+@pytest.mark.parametrize(
+    ("groups", "variables", "capacity"),
+    [
+        ({}, {"pgbouncer_patroni": OWN}, {"hosts": 1}),
+        ({}, {"pgbouncer_patroni": OWN, "pgbouncer_capacity": {"users": 3}}, {"hosts": 1, "users": 3}),
+        ({"database": MEMBERS}, {}, {"hosts": 1, "max_connections": 200}),
+        ({}, {"pgbouncer_server": "db.example"}, {}),
+    ],
+)
+def test_pools_are_counted_wherever_somebody_can_tell_how_many_fit(
+    tmp_path: Path, groups: dict[str, Any], variables: dict[str, Any], capacity: dict[str, int]
+) -> None:
+    task = {"ansible.builtin.debug": {"msg": "<<{{ pgbouncer_capacity | to_json }}>>"}}
+    files = [str(VARIABLES), str(VARIABLES.with_name("capacity.yml"))]
+    play = {"hosts": "pooler", "gather_facts": False, "vars_files": files, "tasks": [task]}
+    (tmp_path / "play.yml").write_text(yaml.safe_dump([play]))
+
+    printed = run(tmp_path, groups, variables, str(tmp_path / "play.yml"))
+
+    found = re.search(r"<<(.*)>>", printed)
+    assert found, printed
+    assert json.loads(found[1].replace('\\"', '"')) == capacity

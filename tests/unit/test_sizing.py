@@ -221,10 +221,6 @@ def test_pools_without_a_bound_are_refused() -> None:
     assert variables.read(unlimited | {"settings": {"max_db_connections": 50}})
 
 
-def test_capacity_without_max_connections_is_refused() -> None:
-    assert refusal(OPTIONS | {"capacity": {"hosts": 2}}) == "capacity.max_connections: is missing"
-
-
 def test_overflow_is_told_for_one_host() -> None:
     pooler = variables.read(OPTIONS | {"instances": 1, "agent": {"enabled": False}, "server": "db1", "patroni": []})
 
