@@ -7,20 +7,22 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from . import changes, leader, main_job, secrets, sizing, targets
+from . import changes, drivers, leader, main_job, secrets, sizing, targets, tuning
 from .figures import Figure, table, write
 from .seeing import rows as seeing
 
 DRILLS: Mapping[str, Callable[..., Sequence[Figure]]] = {
     "main": main_job.run,
     "changes": changes.run,
+    "drivers": drivers.run,
     "leader": leader.run,
     "secrets": secrets.run,
     "seeing": seeing.run,
     "sizing": sizing.run,
     "targets": targets.run,
+    "tuning": tuning.run,
 }
-LONG = ("secrets", "seeing")
+LONG = ("drivers", "secrets", "seeing", "tuning")
 """Drills without a form for every test run."""
 
 RESULTS = Path("build/drills")
@@ -31,7 +33,9 @@ def main() -> int:
     parser.add_argument("--only", choices=sorted(DRILLS), help="one drill instead of all")
     parser.add_argument("--short", action="store_true", help="the form that every test run includes")
     parser.add_argument(
-        "--runs", type=int, help="of each event, instead of 3, 5 (leader) or 1 (secrets, seeing, sizing, targets)"
+        "--runs",
+        type=int,
+        help="of each event, instead of 3, 5 (leader, tuning) or 1 (drivers, secrets, seeing, sizing, targets)",
     )
     parser.add_argument("--events", help="with commas between, instead of all of the drill")
     parsed = parser.parse_args()

@@ -14,6 +14,7 @@ import asyncpg
 import psycopg
 import pytest
 import sqlalchemy
+from psycopg_pool import ConnectionPool
 from sqlalchemy import event, text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
@@ -115,6 +116,24 @@ def test_psycopg_goes_to_the_next_pooler_of_the_connection_string(tier: Chain) -
     address = url(tier, options=verified(tier)).replace("127.0.0.1", "127.0.0.2:1,127.0.0.1")
     with psycopg.connect(address) as client:
         assert one(client, "SELECT 1") == 1
+
+
+def test_pool_of_psycopg_replaces_what_a_restarted_pooler_has_ended(tier: Chain) -> None:
+    with ConnectionPool(
+        url(tier, options=verified(tier)),
+        kwargs={"autocommit": True},
+        min_size=1,
+        max_size=4,
+        check=ConnectionPool.check_connection,
+    ) as pool:
+        with pool.connection() as client:
+            assert one(client, "SELECT 1") == 1
+            with held(tier, client):
+                assert client.execute("SELECT %s::int", [2], prepare=True).fetchone() == (2,)
+        instance = tier.host.instances[CONSOLE]
+        tier.host.restart(instance.unit_digest, CONSOLE)
+        with pool.connection(timeout=30) as client:
+            assert one(client, "SELECT 3") == 3
 
 
 # asyncpg
