@@ -1,4 +1,7 @@
-"""Waiting for a server connection: what `pooler size` predicts, and what PgBouncer counts under such a load."""
+"""Waiting for a server connection: what `pooler size` predicts, and what PgBouncer counts under such a load.
+
+And the clients that PostgreSQL has no room for: how many it refuses, and that the pool serves them all.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from pathlib import Path
 import asyncpg
 
 from pooler import waiting
+from tests.engine.crowd import CLIENTS, MAX_CONNECTIONS, crowd
 from tests.engine.sized import CONSOLE, ROLE, Sized, sized
 
 from .figures import Figure
@@ -43,10 +47,17 @@ WORKLOADS = (
     Workload("no pauses", 30, 10, 0.080, 0.0),
 )
 
+CROWD = "576 clients"
+
 
 def run(short: bool, runs: int = 1, events: Sequence[str] = ()) -> list[Figure]:
-    """Each workload of `events`, or all. The short form shows the figures and cannot miss: a busy machine would."""
-    figures = []
+    """Each workload of `events` and the crowd, or all of them.
+
+    The short form has one workload and cannot miss: a busy machine would.
+    """
+    figures: list[Figure] = []
+    if not short and (not events or CROWD in events):
+        figures += _crowd()
     with sized(100) as fleet:
         for workload in WORKLOADS[:1] if short else WORKLOADS:
             if events and workload.what not in events:
@@ -54,6 +65,16 @@ def run(short: bool, runs: int = 1, events: Sequence[str] = ()) -> list[Figure]:
             for _ in range(runs):
                 figures += _compared(fleet, workload, SHORT_SECONDS if short else SECONDS, judged=not short)
     return figures
+
+
+def _crowd() -> list[Figure]:
+    found = crowd()
+    refused = CLIENTS - MAX_CONNECTIONS
+    return [
+        Figure(f"{CROWD}: refused by PostgreSQL", found.refused, f"of {CLIENTS}", least=refused),
+        Figure(f"{CROWD}: failed through the pool", found.failed, f"of {CLIENTS}", 0),
+        Figure(f"{CROWD}: server connections at the most", found.most, "", found.servers),
+    ]
 
 
 def _compared(fleet: Sized, workload: Workload, seconds: float, *, judged: bool) -> list[Figure]:
