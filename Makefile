@@ -72,8 +72,8 @@ drills-short: venv lab
 	$(BIN)/python -m tests.drills --short
 
 .PHONY: bench
-bench: venv ## what large fleets cost the controller
-	$(BIN)/python -m tests.bench
+bench: venv lab ## speed and scale, beside others: make bench ONLY=data
+	$(BIN)/python -m tests.bench $(if $(ONLY),--only $(ONLY))
 
 .PHONY: demo
 demo: packages venv ## a cluster of three and a pooler host with two instances, on this machine

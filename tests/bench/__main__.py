@@ -1,30 +1,59 @@
-"""`python -m tests.bench`: measure, print the table, keep it as JSON; exit 1 when a goal is missed."""
+"""`python -m tests.bench [--only NAME]`: measure, print the tables, keep them as JSON; exit 1 when a goal is missed."""
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import platform
 import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
-from tests.drills.figures import table, write
+from tests.drills import fleet
+from tests.drills.figures import Figure, table, write
+from tests.drills.fleet import Fleet
 
-from . import scale
+from . import data, scale, tuning
 
+ON_HOSTS: Mapping[str, Callable[[Fleet], Sequence[Figure]]] = {
+    "data": data.run,
+}
+"""Those that share a lab, in the order in which they leave it to each other."""
+BY_NAME_ALONE = {"tuning": tuning.run}
+"""What is not part of `make bench` by itself: it finds defaults instead of watching over them."""
+
+SCALE = "scale"
 RESULTS = Path("build/bench")
 
 
 def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench")
+    parser.add_argument("--only", choices=[SCALE, *ON_HOSTS, *BY_NAME_ALONE], help="one instead of all")
+    only = parser.parse_args().only
+    RESULTS.mkdir(parents=True, exist_ok=True)
     described = json.dumps(machine(), indent=1)
-    print(described, flush=True)
-    figures = scale.run()
-    print(f"\n{table(figures)}")
-    write(RESULTS / "scale.json", figures)
     (RESULTS / "machine.json").write_text(described + "\n", encoding="utf-8")
-    missed = sum(not figure.reached for figure in figures)
+    print(described, flush=True)
+    missed = _shown(SCALE, scale.run) if only in (None, SCALE) else 0
+    on_hosts = ON_HOSTS if only is None else {**ON_HOSTS, **BY_NAME_ALONE}
+    if chosen := [name for name in on_hosts if only in (None, name)]:
+        with fleet.booted(data.LAB, {"spilo_max_connections": 500}) as booted:
+            for name in chosen:
+                missed += _shown(name, partial(on_hosts[name], booted))
     print(f"\n{missed} figures fell short of their goals" if missed else "\nall goals reached")
     return 1 if missed else 0
+
+
+def _shown(name: str, bench: Callable[[], Sequence[Figure]]) -> int:
+    """How many goals it missed."""
+    began = time.monotonic()
+    figures = bench()
+    print(f"\n{name}, {time.monotonic() - began:.0f} s\n{table(figures)}", flush=True)
+    write(RESULTS / f"{name}.json", figures)
+    return sum(not figure.reached for figure in figures)
 
 
 def machine() -> dict[str, object]:

@@ -1,6 +1,6 @@
-"""Clients of asyncpg that work for some seconds: `python -m tests.bench.asyncpg_load`, settings as JSON on stdin.
+"""Clients of asyncpg, each with so many transactions: `python -m tests.bench.asyncpg_load`, settings as JSON on stdin.
 
-Prints how many transactions were done. With `fresh`, each over a connection of its own.
+Prints how many seconds they took. With `fresh`, each transaction is over a connection of its own.
 """
 
 from __future__ import annotations
@@ -25,20 +25,17 @@ async def main() -> None:
     clients = [None] * given["clients"]
     if not given["fresh"]:
         clients = await asyncio.gather(*(asyncpg.connect(**options) for _client in clients))
-    until = time.monotonic() + given["seconds"]
-    done = await asyncio.gather(*(_work(client, options, until) for client in clients))
-    print(sum(done), flush=True)
+    began = time.monotonic()
+    await asyncio.gather(*(_work(client, options, given["each"]) for client in clients))
+    print(time.monotonic() - began, flush=True)
 
 
-async def _work(client: Any, options: Mapping[str, Any], until: float) -> int:
-    done = 0
-    while time.monotonic() < until:
+async def _work(client: Any, options: Mapping[str, Any], each: int) -> None:
+    for _transaction in range(each):
         connection = client or await asyncpg.connect(**options)
         await connection.fetchval(_QUERY, random.randint(1, 100_000))
         if client is None:
             await connection.close()
-        done += 1
-    return done
 
 
 if __name__ == "__main__":

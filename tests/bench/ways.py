@@ -80,22 +80,21 @@ class Scene:
             count = re.search(r"actually processed: (\d+)", done.stdout)
             rate = re.search(r"tps = ([0-9.]+)", done.stdout)
             if done.returncode or not count or not rate or "failed transactions: 0 " not in done.stdout:
-                said = done.stderr[-300:] or "nothing done in the time"
-                print(f"pgbench at port {way.port}: {said}", file=sys.stderr, flush=True)
+                print(f"pgbench at port {way.port}: {done.stderr[-300:]}", file=sys.stderr, flush=True)
                 return 0, 0.0
             return int(count[1]), float(rate[1])
 
         return self._counted(way, load)
 
-    def asyncpg(self, way: Way, seconds: float, *, prepared: bool, fresh: bool) -> Run:
+    def asyncpg(self, way: Way, each: int, *, prepared: bool, fresh: bool) -> Run:
         connect = {"host": way.host, "port": way.port, "user": "app", "database": "app", "ssl": "require"}
         connect["password"] = self.password
-        given = {"connect": connect, "clients": CLIENTS, "seconds": seconds, "prepared": prepared, "fresh": fresh}
-        return self._counted(way, lambda: self._said("asyncpg_load", given, seconds))
+        given = {"connect": connect, "clients": CLIENTS, "each": each, "prepared": prepared, "fresh": fresh}
+        return self._counted(way, lambda: self._said("asyncpg_load", given, each))
 
-    def logins(self, way: Way, seconds: float) -> Run:
+    def logins(self, way: Way, each: int) -> Run:
         """By clients who spend little on it themselves."""
-        return self._counted(way, lambda: self._said("logins_load", self._login(way, 0, seconds), seconds))
+        return self._counted(way, lambda: self._said("logins_load", self._login(way, CLIENTS, each), each))
 
     def idle(self, way: Way, count: int) -> float:
         """MiB more than before while so many clients have logged in and do nothing. NaN when they cannot log in."""
@@ -114,19 +113,19 @@ class Scene:
             said, _nothing = process.communicate()
         return float("nan") if process.returncode else float(said)
 
-    def _login(self, way: Way, clients: int, seconds: float) -> dict[str, Any]:
+    def _login(self, way: Way, clients: int, each: int) -> dict[str, Any]:
         where = {"host": way.host, "port": way.port, "parameters": {"user": "app", "database": "app"}}
-        return {**where, "password": self.password, "clients": clients, "seconds": seconds}
+        return {**where, "password": self.password, "clients": clients, "each": each}
 
     def _counted(self, way: Way, load: Callable[[], tuple[int, float]]) -> Run:
         before, server = usage.cpu(*way.groups), usage.cpu(*self.server)
         done, rate = load()
         return Run(done, rate, usage.cpu(*way.groups) - before, usage.cpu(*self.server) - server)
 
-    def _said(self, module: str, given: Mapping[str, Any], seconds: float) -> tuple[int, float]:
+    def _said(self, module: str, given: Mapping[str, Any], each: int) -> tuple[int, float]:
         with self._client(module, given) as process:
-            said, _nothing = process.communicate()
-        return (0, 0.0) if process.returncode else (int(said), int(said) / seconds)
+            seconds, _nothing = process.communicate()
+        return (0, 0.0) if process.returncode else (CLIENTS * each, CLIENTS * each / float(seconds))
 
     def _client(self, module: str, given: Mapping[str, Any]) -> subprocess.Popen[str]:
         command = [*self._inside, sys.executable, "-m", f"tests.bench.{module}"]

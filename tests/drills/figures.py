@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -58,4 +59,6 @@ def write(path: Path, figures: Sequence[Figure]) -> None:
 
 
 def _number(value: float) -> str:
+    if math.isnan(value):
+        return "none"
     return f"{value:.0f}" if value == int(value) or value >= 100 else f"{value:.2f}"
