@@ -33,8 +33,8 @@ DEFAULTS = {
     "pool_mode": "transaction",
     # A RELOAD leaves it as it was where the file says nothing.
     "verbose": "0",
-    # PostgreSQL sends long answers in pieces of 8 kB, and over TLS each piece that goes on costs a record and a call of the
-    # kernel: with the 4096 of the engine twice as many.
+    # PostgreSQL sends long answers in pieces of 8 kB. With the engine's own 4096 each goes on in two, and each of those
+    # costs a TLS record and a call of the kernel.
     "pkt_buf": "8192",
     "max_client_conn": "2000",
     # An engine whose ignore_startup_parameters lacks `options` can be sent into an endless loop before login

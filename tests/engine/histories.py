@@ -44,7 +44,7 @@ _SAMPLES: Mapping[str, tuple[Any, ...]] = {
     "client_tls_protocols": ("all", "tlsv1.2,tlsv1.3"),
     "ignore_startup_parameters": ("options", "extra_float_digits,options,search_path"),
     "max_packet_size": (65536, 1048576),
-    "pkt_buf": (8192,),
+    "pkt_buf": (16384,),
     "resolv_conf": ("/etc/host.conf",),
     "server_tls13_ciphers": ("TLS_AES_256_GCM_SHA384",),
     "server_tls_ciphers": ("secure", "HIGH"),

@@ -248,9 +248,9 @@ def test_removed_user_stays_out_through_restarts_and_leaves_nothing_behind(tier:
     assert ("alice" in tier.listed()) == REMEMBERS
     assert not tier.lets_in("alice")
 
-    tier.becomes(users=tier.users("bob"), settings={"pkt_buf": 8192})
+    tier.becomes(users=tier.users("bob"), settings={"pkt_buf": 16384})
 
-    assert tier.becomes(users=tier.users("bob"), settings={"pkt_buf": 8192}) == Plan()
+    assert tier.becomes(users=tier.users("bob"), settings={"pkt_buf": 16384}) == Plan()
     assert not tier.lets_in("alice")
 
     tier.becomes(users=tier.users("bob"))

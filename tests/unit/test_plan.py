@@ -128,7 +128,7 @@ def test_what_show_databases_does_not_show_is_a_reload_too(entry: dict[str, Any]
 
 
 def test_a_setting_read_at_start_only_restarts_one_after_the_other() -> None:
-    todo = changed(pooler(), pooler(settings={"pkt_buf": 8192}))
+    todo = changed(pooler(), pooler(settings={"pkt_buf": 16384}))
     assert todo.effect == Effect.ROLLING_RESTART
     assert todo.restart == (50001, 50002)
 
@@ -136,7 +136,7 @@ def test_a_setting_read_at_start_only_restarts_one_after_the_other() -> None:
 def test_a_setting_no_longer_given_goes_back_to_the_engines_default() -> None:
     todo = changed(pooler(settings={"server_lifetime": 60}), pooler())
     assert any("server_lifetime" in change.what for change in todo.changes)
-    assert changed(pooler(settings={"pkt_buf": 8192}), pooler()).effect == Effect.ROLLING_RESTART
+    assert changed(pooler(settings={"pkt_buf": 16384}), pooler()).effect == Effect.ROLLING_RESTART
 
 
 def test_another_image_restarts() -> None:
@@ -272,7 +272,7 @@ def test_an_unfinished_run_is_finished_though_nothing_differs() -> None:
 
 def test_who_goes_is_out_before_the_first_instance_is_drained() -> None:
     before = pooler(users=[{"name": "a", "password": "x"}])
-    todo = changed(before, pooler(settings={"pkt_buf": 8192}))
+    todo = changed(before, pooler(settings={"pkt_buf": 16384}))
     assert (todo.restart, todo.reload, todo.expel) == ((50001, 50002), (50001, 50002), ("a",))
 
 

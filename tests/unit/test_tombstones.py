@@ -169,6 +169,6 @@ def test_a_person_is_told_of_engines_that_lock_users_out(version: str, warned: i
 
 def test_a_user_is_out_before_any_instance_is_restarted() -> None:
     found = host(bundle.build(pooler(ALICE, BOB), FACTS))
-    wanted = pooler(BOB, settings={"pkt_buf": 8192})
+    wanted = pooler(BOB, settings={"pkt_buf": 16384})
     todo = plan.plan(wanted, built(wanted, found), found)
     assert (todo.effect, todo.expel, todo.reload) == (Effect.ROLLING_RESTART, ("alice",), (50001, 50002))
