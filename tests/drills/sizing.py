@@ -23,7 +23,7 @@ from .figures import Figure
 WITHIN = 20
 """Per cent that a prediction may be wrong by."""
 
-SECONDS = 20.0
+SECONDS = 30.0
 SHORT_SECONDS = 2.0
 _SETTLING = 0.2
 """Share of the time at first that does not count."""
@@ -79,9 +79,10 @@ def _crowd() -> list[Figure]:
 
 def _compared(fleet: Sized, workload: Workload, seconds: float, *, judged: bool) -> list[Figure]:
     fleet.serves({"default_pool_size": workload.servers, "min_pool_size": workload.servers}, instances=1)
-    held, measured = asyncio.run(_measured(fleet, workload, seconds))
-    # A transaction holds its connection for as long as PostgreSQL and the way there and back take in truth.
-    expected = waiting.predicted(workload.clients, workload.servers, held, workload.between).seconds
+    held, measured, between = asyncio.run(_measured(fleet, workload, seconds))
+    # A transaction holds its connection for as long as PostgreSQL and the way there and back take in truth, and a
+    # client pauses for as long as it neither waits nor is served.
+    expected = waiting.predicted(workload.clients, workload.servers, held, between).seconds
     off = abs(expected - measured) / measured * 100
     return [
         Figure(f"{workload.what}: held", held * 1000, "ms"),
@@ -91,8 +92,11 @@ def _compared(fleet: Sized, workload: Workload, seconds: float, *, judged: bool)
     ]
 
 
-async def _measured(fleet: Sized, workload: Workload, seconds: float) -> tuple[float, float]:
-    """Mean seconds that a transaction held its connection, and that it waited for one, both as the engine counts."""
+async def _measured(fleet: Sized, workload: Workload, seconds: float) -> tuple[float, float, float]:
+    """Mean seconds that a transaction held its connection, that it waited for one, and that a client then paused.
+
+    The first two are as the engine counts.
+    """
     place: Path = fleet.pools[CONSOLE]
     clients = await asyncio.gather(
         *(asyncpg.connect(host=str(place), port=6432, user=ROLE, database="app") for _ in range(workload.clients))
@@ -107,9 +111,11 @@ async def _measured(fleet: Sized, workload: Workload, seconds: float) -> tuple[f
 
     working = asyncio.gather(*(work(client) for client in clients))
     await asyncio.sleep(seconds * _SETTLING)
-    before = await asyncio.to_thread(fleet.counted)
+    began, before = time.monotonic(), await asyncio.to_thread(fleet.counted)
+    await asyncio.sleep(ends - time.monotonic())
+    lasted, after = time.monotonic() - began, await asyncio.to_thread(fleet.counted)
     await working
-    after = await asyncio.to_thread(fleet.counted)
     await asyncio.gather(*(client.close() for client in clients))
     transactions = after.transactions - before.transactions
-    return (after.held - before.held) / transactions, (after.waited - before.waited) / transactions
+    held, waited = (after.held - before.held) / transactions, (after.waited - before.waited) / transactions
+    return held, waited, workload.clients * lasted / transactions - held - waited
