@@ -13,7 +13,7 @@ from .files import File
 from .model import Pooler
 from .observed import Instance, Observed, admins_of
 from .tombstones import Tombstone
-from .units import AGENT, SOCKET
+from .units import AGENT, LOGINS_SERVICE, LOGINS_SOCKET, SOCKET
 
 
 class Effect(IntEnum):
@@ -157,7 +157,8 @@ def plan(pooler: Pooler, bundle: Bundle, observed: Observed) -> Plan:
         changes.append(Change("the host", Effect.NONE, "is no longer marked as taken out"))
     hidden = any(not observed.instances[console].enabled for console in set(pooler.consoles) & set(observed.instances))
     wanted_paths = {file.path for file in bundle.files}
-    delete = tuple(path for path in (SOCKET, AGENT, CONFIG) if path in observed.files and path not in wanted_paths)
+    ours = (SOCKET, AGENT, CONFIG, LOGINS_SOCKET, LOGINS_SERVICE)
+    delete = tuple(path for path in ours if path in observed.files and path not in wanted_paths)
     changes += [Change(path, Effect.NONE, "is deleted") for path in delete]
     return Plan(
         changes=tuple(changes),

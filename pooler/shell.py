@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from .agent.config import CONFIG, DRAINING, HOSTS_DIRECTORY, PAUSE, PAUSED, STATE
 from .bundle import CONFIGURATION, CURRENT, DATABASES, RUNTIME
 from .model import Pooler
-from .units import AGENT, CONTAINER, LABEL, SOCKET, SYSCTL, TMPFILES
+from .units import AGENT, CONTAINER, LABEL, LOGINS_SERVICE, LOGINS_SOCKET, SOCKET, SYSCTL, TMPFILES
 
 COMMANDS = ("VERSION", "CONFIG", "DATABASES")
 
@@ -27,7 +27,8 @@ PORT = f'port() {{ for socket in {RUNTIME}/$1/.s.PGSQL.*; do echo "${{socket##*.
 UNFINISHED = "/run/pgfleet.unfinished"
 """What a run has still to do once the new files are in force, for the next run to finish."""
 
-_ALL_FILES = f"{CURRENT}/* {DATABASES} {CONFIG} {CONTAINER} {AGENT} {SOCKET} {TMPFILES} {SYSCTL}"
+_UNITS = f"{CONTAINER} {AGENT} {LOGINS_SOCKET} {LOGINS_SERVICE} {SOCKET}"
+_ALL_FILES = f"{CURRENT}/* {DATABASES} {CONFIG} {_UNITS} {TMPFILES} {SYSCTL}"
 
 
 def read(pooler: Pooler) -> str:

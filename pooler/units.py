@@ -7,13 +7,15 @@ import re
 from collections.abc import Iterable
 
 from . import capacity
-from .agent.config import CONFIG, HOSTS_DIRECTORY, STATE
+from .agent.config import CONFIG, HOSTS_DIRECTORY, LOGINS, STATE
 from .files import File
 from .model import Pooler
 
 CONTAINER = "/etc/containers/systemd/pgbouncer@.container"
 AGENT = "/etc/containers/systemd/pgbouncer-agent.container"
 SOCKET = "/etc/systemd/system/pgbouncer@.socket"
+LOGINS_SOCKET = "/etc/systemd/system/pgbouncer-logins.socket"
+LOGINS_SERVICE = "/etc/systemd/system/pgbouncer-logins@.service"
 TMPFILES = "/etc/tmpfiles.d/pgbouncer.conf"
 SYSCTL = "/etc/sysctl.d/90-pgbouncer.conf"
 LABEL = "pgfleet.unit"
@@ -34,6 +36,8 @@ def render(pooler: Pooler, agent: File | None) -> tuple[File, ...]:
         files.append(File(SOCKET, _socket(pooler).encode()))
     if agent:
         files.append(File(AGENT, _agent(pooler, agent_digest(pooler, agent)).encode()))
+        files.append(File(LOGINS_SOCKET, _logins_socket(pooler).encode()))
+        files.append(File(LOGINS_SERVICE, _LOGINS_SERVICE.encode()))
     return tuple(files)
 
 
@@ -52,7 +56,8 @@ def agent_digest(pooler: Pooler, agent: File | None) -> str:
     """Changes exactly when a running agent must be restarted; empty when there is to be none."""
     if agent is None:
         return ""
-    return hashlib.sha256(_agent(pooler, "").encode() + agent.content).hexdigest()[:16]
+    texts = _agent(pooler, ""), _logins_socket(pooler), _LOGINS_SERVICE
+    return hashlib.sha256("".join(texts).encode() + agent.content).hexdigest()[:16]
 
 
 def nofile(pooler: Pooler) -> int:
@@ -130,8 +135,8 @@ def _agent(pooler: Pooler, unit_digest: str) -> str:
     return (
         "[Unit]\n"
         "Description=Agent of the PgBouncer instances\n"
-        "Wants=network-online.target\n"
-        "After=network-online.target\n"
+        "Wants=network-online.target pgbouncer-logins.socket\n"
+        "After=network-online.target pgbouncer-logins.socket\n"
         "StartLimitIntervalSec=0\n"
         "\n[Container]\n"
         "ContainerName=pgbouncer-agent\n"
@@ -190,6 +195,23 @@ def _socket(pooler: Pooler) -> str:
     )
 
 
+def _logins_socket(pooler: Pooler) -> str:
+    """Comes and goes with the agent."""
+    return (
+        "[Unit]\n"
+        "Description=Logins that PgBouncer has refused, for the agent\n"
+        "PartOf=pgbouncer-agent.service\n"
+        "\n[Socket]\n"
+        f"ListenStream={LOGINS}\n"
+        "SocketMode=0600\n"
+        f"ExecStartPost=/usr/bin/chown {pooler.uid}:{pooler.uid} {LOGINS}\n"
+        "Accept=yes\n"
+        # One that is about to notice that its agent is gone, and the next one.
+        "MaxConnections=2\n"
+        "RemoveOnStop=true\n"
+    )
+
+
 def _address(address: str, port: int) -> str:
     if address == "*":
         return str(port)
@@ -204,6 +226,29 @@ def _tmpfiles(pooler: Pooler) -> str:
         lines += [f"d {path} 0755 {pooler.uid} {pooler.uid}" for path in (STATE, HOSTS_DIRECTORY)]
     return "".join(f"{line}\n" for line in lines)
 
+
+# The agent need not read the journal of the whole host: it is told these lines and no others, by somebody who may read
+# the journal and do nothing else. Instances write as ever; who is slow here keeps nobody waiting but himself.
+_LOGINS_SERVICE = (
+    "[Unit]\n"
+    "Description=Logins that PgBouncer has refused, from the journal to the agent\n"
+    "CollectMode=inactive-or-failed\n"
+    "\n[Service]\n"
+    "ExecStart=/usr/bin/journalctl --quiet --follow --lines=0 --output=json --output-fields=MESSAGE,_SYSTEMD_UNIT"
+    ' --case-sensitive "--grep=WARNING C-.* pooler error: " _SYSTEMD_SLICE=system-pgbouncer.slice\n'
+    "StandardInput=null\n"
+    "StandardOutput=socket\n"
+    "StandardError=journal\n"
+    "DynamicUser=true\n"
+    "SupplementaryGroups=systemd-journal\n"
+    "PrivateNetwork=true\n"
+    "CapabilityBoundingSet=\n"
+    "CPUWeight=20\n"
+    "MemoryMax=64M\n"
+    # When the agent has gone.
+    "SuccessExitStatus=1\n"
+    "LimitCORE=0\n"
+)
 
 _SYSCTL = (
     "# Connections that wait at an instance which stops listening move to the others instead of being reset.\n"

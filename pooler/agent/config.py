@@ -23,6 +23,9 @@ PAUSED = f"{STATE}/paused"
 DRAINING = f"{STATE}/draining"
 """Exists while the host is taken out."""
 
+LOGINS = "/run/pgbouncer/logins"
+"""Where the journal's lines on refused logins are to be had, on a host with systemd."""
+
 DATABASE = "pgbouncer_agent"
 REPLICA_DATABASE = "pgbouncer_agent_replica"
 """The entries of [databases] through which the agent asks a pool whether it serves: the leader, and a replica."""

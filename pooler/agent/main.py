@@ -23,8 +23,10 @@ from .hands import Hands
 from .health import Picture
 from .hosts import HostsFile
 from .instances import Instances
+from .logins import Logins
 from .records import Records
 from .server import Answer, Request
+from .shown import Shown
 
 _STUCK = 10.0
 """Seconds without a turn after which the agent does not call itself alive."""
@@ -50,7 +52,9 @@ class _Agent:
         self._hands = Hands(config, hosts, self._records, self._instances)
         self._follower = Follower(config, hosts, self._hands, tls)
         self._control = Control(config, self._follower, self._hands, self._instances)
-        self._metrics = Metrics(config, self._hands.counts, self._picture)
+        self._logins = Logins(config.consoles)
+        self._shown = Shown(lambda: self._follower.probes.answers(), config.patroni if config.targets else ())
+        self._metrics = Metrics(config, self._hands.counts, self._logins, self._shown, self._picture)
 
     async def run(self) -> None:
         stop = asyncio.Event()
@@ -62,6 +66,8 @@ class _Agent:
         tasks: list[asyncio.Task[None]] = [
             asyncio.create_task(self._instances.run()),
             asyncio.create_task(self._follow()),
+            asyncio.create_task(self._logins.run()),
+            asyncio.create_task(self._shown.run()),
         ]
         if config.targets:
             tasks.append(asyncio.create_task(self._follower.patroni.run()))

@@ -221,6 +221,17 @@ async def over_tls(
         raise
 
 
+async def certificate(host: str, port: int, tls: ssl.SSLContext, *, postgresql: bool) -> bytes:
+    """What a port shows, in DER; of PostgreSQL TLS has to be asked for. Nobody logs in. Raises OSError, EOFError."""
+    reader, writer = await asyncio.open_connection(host, port, ssl=None if postgresql else tls)
+    try:
+        if postgresql:
+            await _upgraded(reader, writer, tls, host)
+        return writer.get_extra_info("ssl_object").getpeercert(binary_form=True) or b""
+    finally:
+        writer.transport.abort()
+
+
 async def _upgraded(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, tls: ssl.SSLContext, host: str) -> None:
     writer.write(_SSL_REQUEST)
     if await reader.readexactly(1) != b"S":

@@ -18,6 +18,8 @@ from ..agent.counts import Cause, Counts
 from ..agent.decide import Reason
 from ..agent.health import Picture, ready
 from ..agent.instances import Instance
+from ..agent.logins import REASONS as REFUSALS
+from ..agent.logins import Reason as Refusal
 from ..agent.records import explained
 from ..agent.rest import OLD
 from ..agent.wire import Table
@@ -58,6 +60,12 @@ PAUSED_SECONDS = _counter("paused_seconds", "Time for which the agent has made c
 CERTIFICATE = _gauge(
     "certificate_expiry_timestamp_seconds", "Until when a certificate on disk is valid.", "file", "serial"
 )
+SERVER_CERTIFICATE = _gauge(
+    "server_certificate_expiry_timestamp_seconds",
+    "Until when a certificate is valid that PostgreSQL or Patroni shows.",
+    "server",
+    "serial",
+)
 AGENT = _gauge("agent_info", "The agent's version.", "version")
 
 INSTANCE_READY = _gauge(
@@ -68,6 +76,7 @@ PAUSED = _gauge("instance_paused", "Whether anything is paused on an instance, b
 OUTDATED = _gauge("instance_outdated", "Whether an instance runs another configuration than its files.", INSTANCE)
 RELOADS = _counter("reloads", "RELOADs by the agent.", INSTANCE)
 FAILED_RELOADS = _counter("failed_reloads", "RELOADs by the agent that an instance has refused.", INSTANCE)
+FAILED_LOGINS = _counter("instance_failed_logins", "Logins that an instance has refused.", INSTANCE, "reason")
 VULNERABLE = _gauge(
     "instance_vulnerability", "A hole in the engine of an instance that is not closed.", INSTANCE, "cve"
 )
@@ -99,19 +108,22 @@ FAMILIES = tuple(each for each in list(globals().values()) if isinstance(each, F
 class Host:
     """What is known of a host besides its consoles. `most_connections` is what the leader's own settings allow.
 
-    `expiries` by file; `package` is the engine's in the image; `descriptors` an instance's limit, 0 when not known.
-    `missing` says why something is not there, `asked_seconds` how long it has taken to ask the instances.
+    `expiries` by file, `shown` by HOST:PORT of PostgreSQL and Patroni; `package` is the engine's in the image;
+    `descriptors` an instance's limit, 0 when not known. `missing` says why something is not there, `asked_seconds` how
+    long it has taken to ask the instances. `refused`: logins, by console and reason; None where nobody tells of them.
     """
 
     picture: Picture
     counts: Counts
     version: str
     expiries: Mapping[str, list[Expiry]] = field(default_factory=dict)
+    shown: Mapping[str, Expiry] = field(default_factory=dict)
     most_connections: int | None = None
     package: str = ""
     descriptors: int = 0
     missing: Mapping[str, str] = field(default_factory=dict)
     asked_seconds: float = 0.0
+    refused: Mapping[tuple[int, Refusal], int] | None = None
 
 
 def named(console: int) -> str:
@@ -139,6 +151,8 @@ def of_host(host: Host) -> Iterator[Sample]:
     for file, found in host.expiries.items():
         for expiry in found:
             yield Sample(CERTIFICATE, (file, expiry.serial), expiry.at)
+    for server, expiry in host.shown.items():
+        yield Sample(SERVER_CERTIFICATE, (server, expiry.serial), expiry.at)
     if host.most_connections is not None:
         yield Sample(LEADER_CONNECTIONS, (), host.most_connections)
     for console, instance in picture.instances.items():
@@ -184,6 +198,9 @@ def _of_instance(host: Host, console: int, instance: Instance) -> Iterator[Sampl
     yield Sample(FAILED_RELOADS, (name,), host.counts.failed_reloads[console])
     if host.descriptors:
         yield Sample(MOST_DESCRIPTORS, (name,), host.descriptors)
+    if host.refused is not None:
+        for why in REFUSALS:
+            yield Sample(FAILED_LOGINS, (name, why), host.refused.get((console, why), 0))
     if instance.facts is None:
         return
     by_hand, paused = picture.by_hand.get(console, frozenset()), instance.facts.paused

@@ -16,6 +16,8 @@ from ..agent.config import DATABASE, AgentConfig
 from ..agent.counts import Counts
 from ..agent.health import Picture
 from ..agent.instances import SECONDS
+from ..agent.logins import Logins
+from ..agent.shown import Shown
 from ..errors import PoolerError
 from . import exporter, ours
 from .ask import Answers, ask
@@ -34,9 +36,13 @@ _MOST_CONNECTIONS = (
 class Metrics:
     """`text` is the answer to a scrape, piece by piece. One at a time: a piece may have thousands of lines."""
 
-    def __init__(self, config: AgentConfig, counts: Counts, picture: Callable[[], Picture]) -> None:
+    def __init__(
+        self, config: AgentConfig, counts: Counts, logins: Logins, shown: Shown, picture: Callable[[], Picture]
+    ) -> None:
         self._config = config
         self._counts = counts
+        self._logins = logins
+        self._shown = shown
         self._picture = picture
         self._one = asyncio.Lock()
 
@@ -47,15 +53,19 @@ class Metrics:
             consoles = [instance.console for instance in picture.instances.values()]
             answers = dict(zip(picture.instances, await asyncio.gather(*map(ask, consoles)), strict=True))
             found, missing = certificates((self._config.server_leaf, self._config.client_leaf))
+            if self._logins.trouble:
+                missing["refused logins"] = self._logins.trouble
             host = Host(
                 picture,
                 self._counts,
                 __version__,
                 expiries=found,
+                shown=self._shown.expiries,
                 most_connections=await self._most_connections(picture),
                 package=package(),
                 descriptors=self._config.nofile,
                 missing=missing,
+                refused=self._logins.refused if self._logins.heard else None,
                 asked_seconds=time.monotonic() - began,
             )
             for piece in told(host, answers):

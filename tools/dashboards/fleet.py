@@ -40,6 +40,23 @@ BOARD = Board(
             ),
         ),
         Question(
+            "Who is let in?",
+            (
+                curve(
+                    "Logins refused",
+                    "sum by (reason) (rate(pgfleet_instance_failed_logins_total[$__rate_interval]))",
+                    "{{reason}}",
+                    "ops",
+                ),
+                curve(
+                    "Logins refused, by instance",
+                    "sum by (instance) (rate(pgfleet_instance_failed_logins_total[$__rate_interval]))",
+                    "{{instance}}",
+                    "ops",
+                ),
+            ),
+        ),
+        Question(
             "How full is it?",
             (
                 curve("Clients", "pgbouncer_used_clients", "{{instance}}"),
@@ -111,6 +128,12 @@ BOARD = Board(
                     "Certificates end",
                     "min by (node) (pgfleet_certificate_expiry_timestamp_seconds) * 1000",
                     "{{node}}",
+                    "dateTimeFromNow",
+                ),
+                number(
+                    "Certificates of servers end",
+                    "min by (server) (pgfleet_server_certificate_expiry_timestamp_seconds) * 1000",
+                    "{{server}}",
                     "dateTimeFromNow",
                 ),
                 number("Engines", "count by (version) (pgbouncer_version_info)", "{{version}}"),

@@ -38,8 +38,8 @@ VARIABLES = {
     ),
     # No Grafana can be had; what it would ask is asked of Prometheus.
     "monitoring_grafana": False,
-    "monitoring_interval": "5s",
-    "monitoring_alerts_for": "4s",
+    "monitoring_interval": "3s",
+    "monitoring_alerts_for": "2s",
 }
 
 
@@ -51,9 +51,9 @@ class Scene:
     monitoring: Monitoring
     wrong: list[str] = field(default_factory=list)
 
-    def play(self, playbook: str, **changes: object) -> None:
-        """A playbook on the pooler host that must succeed."""
-        play = self.fleet.play(playbook, changes, limit=POOLER)
+    def play(self, playbook: str, limit: str = POOLER, **changes: object) -> None:
+        """A playbook that must succeed."""
+        play = self.fleet.play(playbook, changes, limit)
         if play.status:
             self.wrong.append(f"{playbook} with {sorted(changes)} failed: {play.output[-2000:]}")
 

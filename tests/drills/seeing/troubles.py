@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 from .scene import DATABASES, FIRST, POOLER, SECOND, Scene, Trouble
 
@@ -72,12 +73,10 @@ def another_release(scene: Scene) -> Iterator[None]:
 
 @contextlib.contextmanager
 def leaves_of_a_day(scene: Scene) -> Iterator[None]:
-    """Instances read them, and the agent tells of those that instances use."""
-    scene.play("pgfleet.pooler.certificates", certificates_days=1, certificates_renew=True)
-    scene.pooler()
+    """All of the fleet, those of who looks at it too."""
+    scene.play("pgfleet.pooler.rotate_certificates", "all", rotate_certificates="leaves", certificates_days=1)
     yield
-    scene.play("pgfleet.pooler.certificates", certificates_renew=True)
-    scene.pooler()
+    scene.play("pgfleet.pooler.rotate_certificates", "all", rotate_certificates="leaves")
 
 
 @contextlib.contextmanager
@@ -126,19 +125,37 @@ def client_that_stays(scene: Scene) -> Iterator[None]:
     scene.pooler()
 
 
-TROUBLES: Mapping[str, tuple[Trouble, str]] = {
-    "InstanceDown": (instance_stopped, "systemctl stop of an instance"),
-    "ClientsWaiting": (pool_full, "30 transactions for 10 connections of each instance"),
-    "PoolSaturated": (pool_full, "30 transactions for 10 connections of each instance"),
-    "PausedTooLong": (paused_by_hand, "PAUSE at a console"),
-    "ReloadFailed": (another_release, "another release under the link, and no RELOAD"),
-    "ExporterSilent": (exporter_stopped, "systemctl stop postgres-exporter"),
-    "ReplicaLag": (replay_stopped, "the process that replays is stopped, and writes"),
-    "CertificateExpiring": (leaves_of_a_day, "leaves that are valid for a day"),
-    "PoolsAboveMaxConnections": (pools_too_large, "pool_size 250, max_connections 200"),
-    "DescriptorsNearLimit": (few_descriptors, "106 clients of an instance with 128 descriptors"),
-    "PoolReadOnly": (pointed_at_a_replica, "the hosts file points at a replica, locked"),
-    "DrainStuck": (client_that_stays, "drain with a client that stays"),
-    "LeaderUnknown": (postgresql_stopped, "systemctl stop spilo on all database hosts"),
-}
-"""By alert, in the order in which they are caused, and in words."""
+@dataclass(frozen=True)
+class Case:
+    """An alert by one trouble, in words. Each of `selectors`, in PromQL, has to have one that fires, and none then."""
+
+    alert: str
+    trouble: Trouble
+    words: str
+    selectors: tuple[str, ...] = ("",)
+
+
+_EXPIRING = (
+    f'node="{POOLER}"',
+    'server=~".+:5432"',
+    'server=~".+:8008"',
+    'file=~".+/etcd/.+"',
+    'file=~".+/prometheus/.+"',
+)
+
+CASES = (
+    Case("InstanceDown", instance_stopped, "`systemctl stop` of an instance"),
+    Case("ClientsWaiting", pool_full, "30 transactions for 10 connections of each instance"),
+    Case("PoolSaturated", pool_full, "30 transactions for 10 connections of each instance"),
+    Case("PausedTooLong", paused_by_hand, "PAUSE at a console"),
+    Case("ReloadFailed", another_release, "another release under the link, and no RELOAD"),
+    Case("ExporterSilent", exporter_stopped, "`systemctl stop postgres-exporter`"),
+    Case("ReplicaLag", replay_stopped, "the process that replays is stopped, and writes"),
+    Case("CertificateExpiring", leaves_of_a_day, "all leaves of the fleet valid for a day", _EXPIRING),
+    Case("PoolsAboveMaxConnections", pools_too_large, "pool_size 250, max_connections 200"),
+    Case("DescriptorsNearLimit", few_descriptors, "106 clients of an instance with 128 descriptors"),
+    Case("PoolReadOnly", pointed_at_a_replica, "the hosts file points at a replica, locked"),
+    Case("DrainStuck", client_that_stays, "drain with a client that stays"),
+    Case("LeaderUnknown", postgresql_stopped, "`systemctl stop spilo` on all database hosts"),
+)
+"""In the order in which they are caused."""
