@@ -14,7 +14,7 @@ from tests.drills.figures import Figure
 from . import panels
 from .asked import ALERTMANAGER, Monitoring
 from .scene import FIRST, LAB, POOLER, SECOND, VARIABLES, Scene
-from .troubles import CASES, Case, instance_stopped
+from .troubles import CASES, Case, instance_frozen, instance_stopped
 
 _PATIENCE = 180.0
 """Seconds after which an alert does not come, or does not go, any more. Replay has to be 30 s behind."""
@@ -76,17 +76,16 @@ def _answered(scene: Scene, what: str, queries: Mapping[str, str]) -> Figure:
 def _harmed(scene: Scene) -> list[Figure]:
     """One that is dead, one that hangs: Prometheus has the rest in time, and is told what is missing."""
     figures = []
-    for words, harm, mend in (
-        ("hangs", f"podman kill --signal STOP pgbouncer-{SECOND}", f"podman kill --signal CONT pgbouncer-{SECOND}"),
-        ("is dead", f"systemctl stop pgbouncer@{SECOND}", f"systemctl start pgbouncer@{SECOND}"),
+    for words, why, harm in (
+        ("hangs", '=~"no answer.*"', instance_frozen),
+        ("is dead", '!~"no answer.*"', instance_stopped),
     ):
-        scene.fleet.sh(POOLER, harm)
-        told = f'pgfleet_scrape_missing{{instance="{POOLER}:{SECOND}", what="CONSOLE"}}'
-        missing = scene.monitoring.until(told, answers=True, seconds=_PATIENCE)
-        up, took = scene.monitoring.ask(
-            [f'pgbouncer_up{{instance="{POOLER}:{FIRST}"}} == 1', 'scrape_duration_seconds{job="pgbouncer"}']
-        )
-        scene.fleet.sh(POOLER, mend)
+        told = f'pgfleet_scrape_missing{{instance="{POOLER}:{SECOND}", what="CONSOLE", why{why}}}'
+        with harm(scene):
+            missing = scene.monitoring.until(told, answers=True, seconds=_PATIENCE)
+            up, took = scene.monitoring.ask(
+                [f'pgbouncer_up{{instance="{POOLER}:{FIRST}"}} == 1', 'scrape_duration_seconds{job="pgbouncer"}']
+            )
         if missing is None or not up or not took:
             scene.wrong.append(f"an instance {words}: told after {missing} s, the other is up: {bool(up)}")
         figures.append(Figure(f"a scrape while an instance {words}", took[0].value if took else _PATIENCE, "s", 3))

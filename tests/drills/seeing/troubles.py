@@ -22,6 +22,13 @@ def instance_stopped(scene: Scene) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def instance_frozen(scene: Scene) -> Iterator[None]:
+    scene.fleet.sh(POOLER, f"podman kill --signal STOP pgbouncer-{SECOND}")
+    yield
+    scene.fleet.sh(POOLER, f"podman kill --signal CONT pgbouncer-{SECOND}")
+
+
+@contextlib.contextmanager
 def pool_full(scene: Scene) -> Iterator[None]:
     with scene.clients(3 * _SLOTS):
         yield
