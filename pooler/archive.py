@@ -33,13 +33,13 @@ def pieces(archive: Path) -> Iterator[bytes]:
             yield piece
 
 
-def source_digest(files: Iterable[tuple[str, bytes]]) -> str:
-    """Changes exactly when one of the files an image is built from does; 12 hexadecimal digits."""
-    digest = hashlib.sha256()
+def built_name(image: str, files: Iterable[tuple[str, bytes]]) -> str:
+    """Of the archive: another one exactly when the image has another name, or a file that it is built from changes."""
+    digest = hashlib.sha256(f"{image}\0".encode())
     for name, content in sorted(files):
         digest.update(f"{name}\0{len(content)}\0".encode())
         digest.update(content)
-    return digest.hexdigest()[:12]
+    return f"pooler-{digest.hexdigest()[:12]}.tar"
 
 
 def _member(tar: tarfile.TarFile, name: str) -> Any:

@@ -24,7 +24,7 @@ class ActionModule(PoolerAction):
     def perform(self, arguments: dict[str, Any]) -> dict[str, Any]:
         sources = _sources(Path(package).parent)
         name, directory = arguments["name"], Path(arguments["directory"])
-        target = directory / f"pooler-{archive.source_digest(sources)}.tar"
+        target = directory / archive.built_name(name, sources)
         host = self.host()
         changed = not target.exists()
         if changed and not self.check:
@@ -46,7 +46,7 @@ class ActionModule(PoolerAction):
         script = f"""
 rm -f {_BUILT}
 cd files/pooler
-podman build --quiet --format oci --tag {shlex.quote(name)} {words} --file Containerfile . >&2
+podman build --quiet --no-cache --format oci --tag {shlex.quote(name)} {words} --file Containerfile . >&2
 podman save --quiet --format oci-archive --output {_BUILT} {shlex.quote(name)} >&2
 chmod 0644 {_BUILT}
 """

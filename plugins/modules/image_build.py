@@ -12,7 +12,9 @@ version_added: 0.1.0
 description:
   - Builds the collection's own Containerfile on the host of the task, which may be the controller, and leaves an OCI
     archive on the controller.
-  - The archive is named after the digest of what it is built from. When it is there already, nothing is done.
+  - The archive is named after the digest of what it is built from and of the image's name. When it is there already,
+    nothing is done.
+  - A build takes the newest packages of the distribution. So an image that only needs those is built under another name.
 extends_documentation_fragment:
   - pgfleet.pooler.attributes
 options:

@@ -40,7 +40,8 @@ _WHY: tuple[tuple[Reason, str], ...] = (
     ("plain", "SSL required|TLS connection required"),
     ("limit", "no more connections allowed.*|client connections exceeded.*"),
     ("timeout", "client_login_timeout.*"),
-    ("protocol", "unsupported startup parameter.*|old V2 protocol.*|unsupported protocol.*|no username supplied"),
+    ("protocol", "unsupported (options )?startup parameter.*|unsupported protocol.*|old V2 protocol.*"),
+    ("protocol", "no username supplied"),
     ("stopping", "pooler is shutting down"),
 )
 """The engine's words, of 1.18 to 1.25. Others are PostgreSQL's, or to clients that are in."""

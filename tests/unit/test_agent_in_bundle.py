@@ -16,7 +16,7 @@ from pooler.model import AUTH_DATABASE, Pooler
 from pooler.observed import Agent
 from pooler.plan import Effect, plan
 from pooler.server import Server
-from pooler.units import AGENT
+from pooler.units import AGENT, LOGINS_SERVICE, LOGINS_SOCKET
 from tests.unit.test_plan import FACTS, converged
 
 REPLICAS = Server("10.0.0.2,10.0.0.3", 5432)
@@ -90,7 +90,7 @@ def test_a_dead_agent_is_started_and_an_unwanted_one_taken_away() -> None:
     without = pooler(agent={"enabled": False}, databases=[{"name": "app"}])
     todo = plan(without, bundle.build(without, FACTS), converged(pooler(), made))
     assert not todo.agent
-    assert set(todo.delete) == {CONFIG, AGENT}
+    assert set(todo.delete) == {CONFIG, AGENT, LOGINS_SOCKET, LOGINS_SERVICE}
 
 
 def test_a_host_marked_as_taken_out_is_brought_back() -> None:

@@ -62,7 +62,7 @@ def test_lines_are_counted_by_instance_and_what_is_none_is_left_out(tmp_path: Pa
     lines = [
         entry(line("SASL authentication failed")),
         entry(line("login rejected"), "pgbouncer@50002.service"),
-        entry([*line("SASL authentication failed", "app/").encode(), 0xFF]),
+        entry(list(line("SASL authentication failed", "app/\xe9@1:1").encode("latin-1"))),
         entry(list(line("SSL required", "app/\xff@1:1").encode("latin-1"))),
         entry(line("SSL required"), "pgbouncer@50009.service"),
         entry(line("SSL required"), "sshd.service"),

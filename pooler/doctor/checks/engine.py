@@ -13,6 +13,12 @@ from ..finding import Finding, ok, unknown, warning
 VULNERABILITIES = "vulnerabilities"
 CONFIGURATION = "configuration"
 
+_MENDED = (
+    "run the playbook pgfleet.pooler.upgrade with a new image (-e pgbouncer_image=localhost/pgfleet/pooler:NEW): "
+    "it is built with the newest package; until there is a mended one, keep `options` in ignore_startup_parameters "
+    "(CVE-2026-107349) and passwords out of the userlist, by auth_query (CVE-2026-107350)"
+)
+
 
 def vulnerabilities(facts: Facts) -> Iterator[Finding]:
     for console, instance in facts.instances.items():
@@ -27,8 +33,7 @@ def vulnerabilities(facts: Facts) -> Iterator[Finding]:
         package = facts.package if same else None
         what = f"{settings.spelled(version)}{f', package {package}' if package else ''}"
         if holes := settings.vulnerabilities(version, package):
-            remedy = "build the image anew and run the playbook pgfleet.pooler.upgrade"
-            yield warning(VULNERABILITIES, place, f"{what}: {', '.join(holes)} open", remedy)
+            yield warning(VULNERABILITIES, place, f"{what}: {', '.join(holes)} open", _MENDED)
         else:
             yield ok(VULNERABILITIES, place, f"{what}: no known hole")
 
