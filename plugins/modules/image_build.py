@@ -14,7 +14,8 @@ description:
     archive on the controller.
   - The archive is named after the digest of what it is built from and of the image's name. When it is there already,
     nothing is done.
-  - A build takes the newest packages of the distribution. So an image that only needs those is built under another name.
+  - A build takes the newest packages of the distribution. An image that is to have newer ones is built under another
+    name.
 extends_documentation_fragment:
   - pgfleet.pooler.attributes
 options:

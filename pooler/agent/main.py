@@ -53,7 +53,7 @@ class _Agent:
         self._follower = Follower(config, hosts, self._hands, tls)
         self._control = Control(config, self._follower, self._hands, self._instances)
         self._logins = Logins(config.consoles)
-        self._shown = Shown(lambda: self._follower.probes.answers(), config.patroni if config.targets else ())
+        self._shown = Shown(lambda: self._follower.probes.answers(), config.patroni)
         self._metrics = Metrics(config, self._hands.counts, self._logins, self._shown, self._picture)
 
     async def run(self) -> None:
@@ -67,10 +67,10 @@ class _Agent:
             asyncio.create_task(self._instances.run()),
             asyncio.create_task(self._follow()),
             asyncio.create_task(self._logins.run()),
-            asyncio.create_task(self._shown.run()),
         ]
         if config.targets:
             tasks.append(asyncio.create_task(self._follower.patroni.run()))
+            tasks.append(asyncio.create_task(self._shown.run()))
         tasks.append(asyncio.create_task(self._tell_systemd()))
         stopping = asyncio.create_task(_set(stop))
         # No task ends by itself: one that does has failed, and the agent is started anew.

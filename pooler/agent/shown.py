@@ -40,7 +40,8 @@ class Shown:
         tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         tls.check_hostname, tls.verify_mode = False, ssl.CERT_NONE
         while True:
-            places = {str(server): (server.host, server.port, True) for server in self._servers()}
+            servers = tuple(self._servers())
+            places = {str(server): (server.host, server.port, True) for server in servers}
             for url in self._urls:
                 if url.scheme == "https" and url.hostname:
                     port = url.port or 8008
@@ -48,7 +49,7 @@ class Shown:
             found = await asyncio.gather(*(_look(*place, tls) for place in places.values()))
             seen = {where: expiry for where, expiry in zip(places, found, strict=True) if expiry}
             self.expiries = {where: each for where, each in self.expiries.items() if where in places} | seen
-            await asyncio.sleep(_EVERY if self.expiries else _SOON)
+            await asyncio.sleep(_EVERY if servers else _SOON)
 
 
 async def _look(host: str, port: int, postgresql: bool, tls: ssl.SSLContext) -> Expiry | None:

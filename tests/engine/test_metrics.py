@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from pooler.metrics import exporter as shared
+from pooler.metrics.expiry import expiries
 from tests.engine import exporter
 from tests.engine.exporter import Series
 from tests.engine.pair import ENTRIES, PORT, Pair, pair, until
@@ -174,3 +175,17 @@ def test_what_happens_is_counted(two: Pair) -> None:
     assert found["pgfleet_leader_timeline"] == {frozenset(): 2}
     assert value(found, "pgfleet_reloads_total", 50001) >= 1
     assert value(found, "pgfleet_failed_reloads_total", 50001) == 0
+
+
+def test_until_when_a_servers_certificate_is_valid_is_told_also_when_it_is_silent(two: Pair) -> None:
+    agent = two.start_agent()
+    agent.until_ready()
+    (leaf,) = expiries((two.place / "db1/leaf/tls.crt").read_text())
+    told = frozenset({("server", "127.0.0.11:5432"), ("serial", leaf.serial)})
+
+    def found() -> float | None:
+        return exporter.ours(agent).get("pgfleet_server_certificate_expiry_timestamp_seconds", {}).get(told)
+
+    until(lambda: found() == leaf.at)
+    two.databases[0].crash()
+    assert found() == leaf.at

@@ -8,9 +8,11 @@ import os
 import ssl
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
+import psycopg
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -65,6 +67,29 @@ def test_a_scrape_has_all_of_the_host_and_lacks_nothing(lab: Scenario, leaf: Pat
     assert len(found["pgfleet_certificate_expiry_timestamp_seconds"]) >= 4
     done = found["pgbouncer_stats_sql_transactions_pooled_total"]
     assert sum(value for labels, value in done if labels["database"] == "app") > 0
+
+
+def test_a_refused_login_is_counted_with_its_reason(lab: Scenario, leaf: Path) -> None:
+    def refused() -> float:
+        found = scrape(lab, leaf)["pgfleet_instance_failed_logins_total"]
+        return sum(number for labels, number in found if labels["reason"] == "password")
+
+    before = refused()
+    with pytest.raises(psycopg.OperationalError):
+        clients.connect(lab, password="wrong").close()
+    assert health.until(lambda: refused() == before + 1)
+
+
+def test_until_when_the_servers_certificates_are_valid_is_told(lab: Scenario, leaf: Path) -> None:
+    def servers() -> set[str]:
+        return {labels["server"] for labels, _end in found()}
+
+    def found() -> list[tuple[Mapping[str, str], float]]:
+        return scrape(lab, leaf).get("pgfleet_server_certificate_expiry_timestamp_seconds", [])
+
+    address = lab.addresses[DATABASE]
+    assert health.until(lambda: servers() == {f"{address}:5432", f"{address}:8008"})
+    assert all(end > time.time() for _labels, end in found())
 
 
 def test_an_instance_that_hangs_is_told_in_time_beside_the_other(lab: Scenario, pooler: Remote, leaf: Path) -> None:
