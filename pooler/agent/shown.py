@@ -33,7 +33,12 @@ class Shown:
     def __init__(self, servers: Callable[[], Iterable[Server]], urls: tuple[str, ...]) -> None:
         self.expiries: Mapping[str, Expiry] = {}
         self._servers = servers
-        self._urls = [urlsplit(url) for url in urls]
+        self._patroni: dict[str, tuple[str, int]] = {}
+        for url in map(urlsplit, urls):
+            with contextlib.suppress(ValueError):
+                if url.scheme == "https" and url.hostname:
+                    where = Server(url.hostname, url.port or 8008)
+                    self._patroni[str(where)] = (where.host, where.port)
 
     async def run(self) -> None:
         # One that has expired, or is another's, is to be seen as well.
@@ -42,10 +47,7 @@ class Shown:
         while True:
             servers = tuple(self._servers())
             places = {str(server): (server.host, server.port, True) for server in servers}
-            for url in self._urls:
-                if url.scheme == "https" and url.hostname:
-                    port = url.port or 8008
-                    places[str(Server(url.hostname, port))] = (url.hostname, port, False)
+            places |= {name: (*where, False) for name, where in self._patroni.items()}
             found = await asyncio.gather(*(_look(*place, tls) for place in places.values()))
             seen = {where: expiry for where, expiry in zip(places, found, strict=True) if expiry}
             self.expiries = {where: each for where, each in self.expiries.items() if where in places} | seen
@@ -53,7 +55,7 @@ class Shown:
 
 
 async def _look(host: str, port: int, postgresql: bool, tls: ssl.SSLContext) -> Expiry | None:
-    with contextlib.suppress(OSError, EOFError, PoolerError, TimeoutError):
+    with contextlib.suppress(OSError, EOFError, PoolerError, TimeoutError, ValueError):
         async with asyncio.timeout(_SECONDS):
             return of_certificate(await wire.certificate(host, port, tls, postgresql=postgresql))
     return None
