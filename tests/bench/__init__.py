@@ -1,1 +1,1 @@
-"""What large fleets cost the controller: `make bench`."""
+"""Speed and scale beside others, and beside the floor: `make bench`."""

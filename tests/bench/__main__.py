@@ -16,12 +16,17 @@ from tests.drills import fleet
 from tests.drills.figures import Figure, table, write
 from tests.drills.fleet import Fleet
 
-from . import data, scale, tuning
+from . import agent, control, data, scale, tuning
 
 ON_HOSTS: Mapping[str, Callable[[Fleet], Sequence[Figure]]] = {
     "data": data.run,
 }
 """Those that share a lab, in the order in which they leave it to each other."""
+ON_THREE: Mapping[str, Callable[[Fleet], Sequence[Figure]]] = {
+    "control": control.run,
+    "agent": agent.run,
+}
+"""The same, with three pooler hosts and as many for the playbook by hand."""
 BY_NAME_ALONE = {"tuning": tuning.run}
 """What is not part of `make bench` by itself: it finds defaults instead of watching over them."""
 
@@ -31,7 +36,7 @@ RESULTS = Path("build/bench")
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench")
-    parser.add_argument("--only", choices=[SCALE, *ON_HOSTS, *BY_NAME_ALONE], help="one instead of all")
+    parser.add_argument("--only", choices=[SCALE, *ON_THREE, *ON_HOSTS, *BY_NAME_ALONE], help="one instead of all")
     only = parser.parse_args().only
     RESULTS.mkdir(parents=True, exist_ok=True)
     described = json.dumps(machine(), indent=1)
@@ -39,10 +44,12 @@ def main() -> int:
     print(described, flush=True)
     missed = _shown(SCALE, scale.run) if only in (None, SCALE) else 0
     on_hosts = ON_HOSTS if only is None else {**ON_HOSTS, **BY_NAME_ALONE}
-    if chosen := [name for name in on_hosts if only in (None, name)]:
-        with fleet.booted(data.LAB, {"spilo_max_connections": 500}) as booted:
-            for name in chosen:
-                missed += _shown(name, partial(on_hosts[name], booted))
+    labs = ((control.LAB, {}, ON_THREE), (data.LAB, {"spilo_max_connections": 500}, on_hosts))
+    for lab, variables, benches in labs:
+        if chosen := [name for name in benches if only in (None, name)]:
+            with fleet.booted(lab, variables) as booted:
+                for name in chosen:
+                    missed += _shown(name, partial(benches[name], booted))
     print(f"\n{missed} figures fell short of their goals" if missed else "\nall goals reached")
     return 1 if missed else 0
 

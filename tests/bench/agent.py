@@ -1,0 +1,27 @@
+"""The agent at rest beside four instances: CPU and memory over a minute."""
+
+from __future__ import annotations
+
+import time
+
+from tests.drills.figures import Figure
+from tests.drills.fleet import Fleet
+
+from . import usage
+
+_SECONDS = 60
+HOST = "pool3"
+
+
+def run(fleet: Fleet) -> list[Figure]:
+    sized = fleet.role({"pgbouncer_instances": 4}, HOST)
+    if sized.status:
+        raise SystemExit(f"the role failed:\n{sized.output[-3000:]}")
+    (group,) = usage.unit(fleet.paths.lab, HOST, "pgbouncer-agent.service")
+    began, before = time.monotonic(), usage.cpu(group)
+    time.sleep(_SECONDS)
+    share = (usage.cpu(group) - before) / (time.monotonic() - began)
+    return [
+        Figure("the agent at rest: CPU", share * 100, "% of a core", 1),
+        Figure("the agent at rest: memory", usage.memory(group), "MiB", 40),
+    ]
