@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from tests.drills import fleet
 from tests.drills.figures import Figure, table, write
@@ -18,11 +19,13 @@ from tests.drills.fleet import Fleet
 
 from . import agent, control, data, scale, tuning
 
-ON_HOSTS: Mapping[str, Callable[[Fleet], Sequence[Figure]]] = {
+Benches = Mapping[str, Callable[[Fleet], Sequence[Figure]]]
+
+ON_HOSTS: Benches = {
     "data": data.run,
 }
 """Those that share a lab, in the order in which they leave it to each other."""
-ON_THREE: Mapping[str, Callable[[Fleet], Sequence[Figure]]] = {
+ON_THREE: Benches = {
     "control": control.run,
     "agent": agent.run,
 }
@@ -44,7 +47,10 @@ def main() -> int:
     print(described, flush=True)
     missed = _shown(SCALE, scale.run) if only in (None, SCALE) else 0
     on_hosts = ON_HOSTS if only is None else {**ON_HOSTS, **BY_NAME_ALONE}
-    labs = ((control.LAB, {}, ON_THREE), (data.LAB, {"spilo_max_connections": 500}, on_hosts))
+    labs: Sequence[tuple[Mapping[str, Any], Mapping[str, Any], Benches]] = (
+        (control.LAB, {}, ON_THREE),
+        (data.LAB, {"spilo_max_connections": 500}, on_hosts),
+    )
     for lab, variables, benches in labs:
         if chosen := [name for name in benches if only in (None, name)]:
             with fleet.booted(lab, variables) as booted:
