@@ -53,7 +53,7 @@ class _Agent:
         self._follower = Follower(config, hosts, self._hands, tls)
         self._control = Control(config, self._follower, self._hands, self._instances)
         self._logins = Logins(config.consoles)
-        self._shown = Shown(lambda: self._follower.probes.answers(), config.patroni)
+        self._shown = Shown(self._follower.probes.answers, config.patroni)
         self._metrics = Metrics(config, self._hands.counts, self._logins, self._shown, self._picture)
 
     async def run(self) -> None:
