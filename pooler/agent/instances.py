@@ -107,7 +107,9 @@ class Instances:
             before = self.seen[name]
             console = before.console
             try:
-                self.seen[name] = replace(self.seen[name], facts=await console.facts(), error="")
+                # Meanwhile an answer through the pool may come, so that nothing is read before.
+                facts = await console.facts()
+                self.seen[name] = replace(self.seen[name], facts=facts, error="")
             except PoolerError as error:
                 self.seen[name] = Instance(console, error=str(error))
             self._unseen.discard(name)
