@@ -268,7 +268,7 @@ _RELOADS = """\
 def _rolling_restart(change: Change) -> None:
     """A changed unit, or a setting that is read at start only."""
     if change.number == 1:
-        change.role(pgbouncer_settings={**_BASE["pgbouncer_settings"], "pkt_buf": 8192})
+        change.role(pgbouncer_settings={**_BASE["pgbouncer_settings"], "pkt_buf": 16384})
     else:
         change.role(pgbouncer_nofile=8000 - change.number)
 

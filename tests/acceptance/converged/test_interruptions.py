@@ -130,7 +130,7 @@ def test_a_change_of_settings_and_users_may_be_killed_anywhere(lab: Scenario, po
 
 
 def test_a_rolling_restart_may_be_killed_anywhere(lab: Scenario, pooler: Remote, tmp_path: Path) -> None:
-    cuts = walk(lab, pooler, tmp_path, ({}, {"pgbouncer_settings": {"pkt_buf": 8192}}), "script")
+    cuts = walk(lab, pooler, tmp_path, ({}, {"pgbouncer_settings": {"pkt_buf": 16384}}), "script")
     assert "at step 3 of script 4" in cuts
 
 
@@ -140,7 +140,7 @@ def test_scaling_may_be_killed_anywhere(lab: Scenario, pooler: Remote, tmp_path:
 
 
 def test_a_drain_that_dies_lets_clients_stay_and_ends_by_itself(lab: Scenario, pooler: Remote, tmp_path: Path) -> None:
-    options = given(tmp_path, {"pgbouncer_drain_timeout": 60, "pgbouncer_settings": {"pkt_buf": 8192}})
+    options = given(tmp_path, {"pgbouncer_drain_timeout": 60, "pgbouncer_settings": {"pkt_buf": 16384}})
     with contextlib.ExitStack() as clients_of_both:
         kept = [clients_of_both.enter_context(clients.connect(lab)) for _number in range(LOGINS)]
         where, _ended = interrupted(lab, tmp_path, PLAYBOOK, *options, function="leave")

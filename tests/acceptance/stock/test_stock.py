@@ -68,13 +68,13 @@ def test_what_the_engine_refuses_on_trial_changes_nothing(lab: Scenario, pooler:
 
 
 def test_a_rolling_restart_ends_with_every_instance_serving(lab: Scenario, pooler: Remote) -> None:
-    changed = change(lab, pgbouncer_settings={"pkt_buf": 8192})
+    changed = change(lab, pgbouncer_settings={"pkt_buf": 16384})
     assert changed.recap(POOLER)["changed"] == 1, changed.tail()
     for instance in CONSOLES:
         shown = {row[0]: row[1] for row in pooler.console(instance, "SHOW CONFIG")}
-        assert shown["pkt_buf"] == "8192"
+        assert shown["pkt_buf"] == "16384"
     assert clients.by_psycopg(lab, "app", "app") == ("app", "app")
-    assert change(lab, pgbouncer_settings={"pkt_buf": 8192}).recap(POOLER)["changed"] == 0
+    assert change(lab, pgbouncer_settings={"pkt_buf": 16384}).recap(POOLER)["changed"] == 0
 
 
 def test_more_instances_and_fewer(lab: Scenario, pooler: Remote) -> None:
