@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from .agent.config import CONFIG, DRAINING, HOSTS_DIRECTORY, PAUSE, PAUSED, STATE
 from .bundle import CONFIGURATION, CURRENT, DATABASES, RUNTIME
 from .model import Pooler
-from .units import AGENT, CONTAINER, LABEL, LOGINS_SERVICE, LOGINS_SOCKET, SOCKET, SYSCTL, TMPFILES
+from .units import CONTAINER, LABEL, SYSCTL, TMPFILES, UNITS
 
 COMMANDS = ("VERSION", "CONFIG", "DATABASES")
 
@@ -27,8 +27,7 @@ PORT = f'port() {{ for socket in {RUNTIME}/$1/.s.PGSQL.*; do echo "${{socket##*.
 UNFINISHED = "/run/pgfleet.unfinished"
 """What a run has still to do once the new files are in force, for the next run to finish."""
 
-_UNITS = f"{CONTAINER} {AGENT} {LOGINS_SOCKET} {LOGINS_SERVICE} {SOCKET}"
-_ALL_FILES = f"{CURRENT}/* {DATABASES} {CONFIG} {_UNITS} {TMPFILES} {SYSCTL}"
+_ALL_FILES = " ".join((f"{CURRENT}/*", DATABASES, CONFIG, *UNITS, TMPFILES, SYSCTL))
 
 
 def read(pooler: Pooler) -> str:
@@ -156,17 +155,19 @@ def _ask_leader(pooler: Pooler) -> str:
         return ":"
     return f"""
 if systemctl --quiet is-active pgbouncer-agent.service && [ -f {DATABASES} ]; then :  # the hosts file is the agent's
-{_ask_patroni(pooler, "leader", "elif")}"""
+else
+{_ask_patroni(pooler, "leader")}
+fi"""
 
 
 def _ask_connections(pooler: Pooler) -> str:
     """Only where the inventory wants pools to be counted, and does not say into what."""
     if not pooler.patroni or not pooler.capacity or pooler.capacity.max_connections is not None:
         return ":"
-    return _ask_patroni(pooler, "connections", "if")
+    return _ask_patroni(pooler, "connections")
 
 
-def _ask_patroni(pooler: Pooler, command: str, otherwise: str) -> str:
+def _ask_patroni(pooler: Pooler, command: str) -> str:
     """Patroni is asked from where the instances are: by a container that runs, or by one for this question alone."""
     leaf = f"{pooler.tls_directory}/client/current"
     question = " ".join(
@@ -174,7 +175,7 @@ def _ask_patroni(pooler: Pooler, command: str, otherwise: str) -> str:
         + [shlex.quote(url) for url in pooler.patroni]
     )
     image = shlex.quote(pooler.image)
-    return f"""{otherwise} [ -n "$any" ]; then timeout 30 podman exec "$any" pooler {question} 2>&1 || :
+    return f"""if [ -n "$any" ]; then timeout 30 podman exec "$any" pooler {question} 2>&1 || :
 elif podman image exists {image}; then
   timeout 60 podman run --rm --pull=never --network=host --user {pooler.uid}:{pooler.uid} --read-only --cap-drop=all \\
     --volume {CONFIGURATION}:{CONFIGURATION}:ro,z --entrypoint pooler {image} {question} 2>&1 || :

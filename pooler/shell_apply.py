@@ -17,7 +17,7 @@ from .files import File
 from .model import Pooler
 from .plan import Plan
 from .shell import PORT, UNFINISHED, ask_consoles, asked, read
-from .units import AGENT, CONTAINER, LOGINS_SERVICE, LOGINS_SOCKET, SOCKET, SYSCTL, TMPFILES
+from .units import AGENT, SOCKET, SYSCTL, TMPFILES, UNITS
 
 _WANTS = "/etc/systemd/system/sockets.target.wants"
 _TRIAL = "pgbouncer-trial"
@@ -190,7 +190,7 @@ def remove(pooler: Pooler, plan: Plan) -> str:
     steps += [f"disable {console}; stop {console}" for console in plan.remove]
     steps += [
         f"rm -rf {RELEASES} {CURRENT} {HOSTS_DIRECTORY} {CONFIG.rpartition('/')[0]} {RUNTIME} {STATE}",
-        f"rm -f {CONTAINER} {AGENT} {LOGINS_SOCKET} {LOGINS_SERVICE} {SOCKET} {TMPFILES} {SYSCTL} {UNFINISHED}",
+        f"rm -f {' '.join(UNITS)} {TMPFILES} {SYSCTL} {UNFINISHED}",
         f"rmdir {CONFIGURATION} 2>/dev/null || :",
         "systemctl daemon-reload",
         "systemctl reset-failed 'pgbouncer@*' 2>/dev/null || :",

@@ -16,6 +16,7 @@ AGENT = "/etc/containers/systemd/pgbouncer-agent.container"
 SOCKET = "/etc/systemd/system/pgbouncer@.socket"
 LOGINS_SOCKET = "/etc/systemd/system/pgbouncer-logins.socket"
 LOGINS_SERVICE = "/etc/systemd/system/pgbouncer-logins@.service"
+UNITS = (CONTAINER, AGENT, LOGINS_SOCKET, LOGINS_SERVICE, SOCKET)
 TMPFILES = "/etc/tmpfiles.d/pgbouncer.conf"
 SYSCTL = "/etc/sysctl.d/90-pgbouncer.conf"
 LABEL = "pgfleet.unit"

@@ -33,12 +33,11 @@ class Shown:
     def __init__(self, servers: Callable[[], Iterable[Server]], urls: tuple[str, ...]) -> None:
         self.expiries: Mapping[str, Expiry] = {}
         self._servers = servers
-        self._patroni: dict[str, tuple[str, int]] = {}
+        self._patroni: list[Server] = []
         for url in map(urlsplit, urls):
             with contextlib.suppress(ValueError):
                 if url.scheme == "https" and url.hostname:
-                    where = Server(url.hostname, url.port or 8008)
-                    self._patroni[str(where)] = (where.host, where.port)
+                    self._patroni.append(Server(url.hostname, url.port or 8008))
 
     async def run(self) -> None:
         # One that has expired, or is another's, is to be seen as well.
@@ -46,16 +45,16 @@ class Shown:
         tls.check_hostname, tls.verify_mode = False, ssl.CERT_NONE
         while True:
             servers = tuple(self._servers())
-            places = {str(server): (server.host, server.port, True) for server in servers}
-            places |= {name: (*where, False) for name, where in self._patroni.items()}
-            found = await asyncio.gather(*(_look(*place, tls) for place in places.values()))
+            places = {str(server): (server, True) for server in servers}
+            places |= {str(server): (server, False) for server in self._patroni}
+            found = await asyncio.gather(*(_look(server, tls, sql) for server, sql in places.values()))
             seen = {where: expiry for where, expiry in zip(places, found, strict=True) if expiry}
             self.expiries = {where: each for where, each in self.expiries.items() if where in places} | seen
             await asyncio.sleep(_EVERY if servers else _SOON)
 
 
-async def _look(host: str, port: int, postgresql: bool, tls: ssl.SSLContext) -> Expiry | None:
+async def _look(server: Server, tls: ssl.SSLContext, postgresql: bool) -> Expiry | None:
     with contextlib.suppress(OSError, EOFError, PoolerError, TimeoutError, ValueError):
         async with asyncio.timeout(_SECONDS):
-            return of_certificate(await wire.certificate(host, port, tls, postgresql=postgresql))
+            return of_certificate(await wire.certificate(server.host, server.port, tls, postgresql=postgresql))
     return None
