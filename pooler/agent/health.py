@@ -56,6 +56,7 @@ def status(picture: Picture) -> dict[str, Any]:
     state, now = picture.state, picture.now
     return {
         **ready(picture),
+        "confirmed": state.confirmed,
         "lost_for": None if state.lost is None else round(now - state.lost, 3),
         "held_for": None if picture.held is None else round(picture.held, 3),
         "draining": picture.draining,

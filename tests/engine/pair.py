@@ -271,11 +271,14 @@ class Agent:
             assert time.monotonic() < deadline, self.status()
 
     def until_ready(self, path: str = "/ready", *, ready: bool = True) -> dict[str, Any]:
+        """Ask until it says so; one that follows has then also heard from the leader itself, so that it can lose it."""
         deadline = time.monotonic() + SECONDS
         _, found = self.ask(path)
         while found["ready"] != ready:
             assert time.monotonic() < deadline, found
             _, found = self.ask(path)
+        if ready and found["leader"]:
+            self.until("confirmed", True)
         return found
 
 
