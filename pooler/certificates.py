@@ -75,8 +75,8 @@ class LeafRequest:
 class Leaf:
     """An issued certificate with its key (plain PKCS8, as the engine needs it) and the authority that signed it.
 
-    What stands between it and an authority that signed itself follows it in `certificate_pem`. `serial_hex` names its
-    directory.
+    All that stands above it follows it in `certificate_pem`: of a leaf alone, OpenSSL (3.5) looks for that and verifies
+    it in each handshake anew, to show it as well. `serial_hex` names its directory.
     """
 
     certificate_pem: str
@@ -177,9 +177,7 @@ def issue(authority: Authority, request: LeafRequest, now: datetime) -> Leaf:
     if names:
         builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
     hashed = None if isinstance(signing_key, ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey) else hashes.SHA256()
-    shown = _pem(builder.sign(signing_key, hashed)) + "".join(
-        _pem(each) for each in _issuers(authority.certificate_pem) if each.subject != each.issuer
-    )
+    shown = _pem(builder.sign(signing_key, hashed)) + issuing(authority.certificate_pem)
     return Leaf(shown, _key_pem(key), _serial_hex(serial), authority.certificate_pem)
 
 

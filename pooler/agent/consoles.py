@@ -64,8 +64,10 @@ class Console:
     async def facts(self) -> Facts:
         """Hosts, pauses and server connections. The hosts are the same object as long as they are the same."""
         at = time.monotonic()
-        async with self._session(SECONDS) as session:
-            state, databases, servers = await session.ask("SHOW STATE", "SHOW DATABASES", "SHOW SERVERS")
+        # The first answer is short. While a long one is under way, nothing more may be asked.
+        async with self._session(SECONDS, "SHOW STATE", "SHOW DATABASES") as session:
+            state, databases = await session.told(2)
+            (servers,) = await session.ask("SHOW SERVERS")
         try:
             # Of a thousand databases hardly one is another than it was a second ago.
             self._rows = {row: self._rows.get(row) or _database(databases, row) for row in databases.rows}
@@ -81,25 +83,26 @@ class Console:
 
     async def tell(self, *commands: str) -> None:
         """Commands in one session, until all are answered."""
-        async with self._session(SECONDS) as session:
-            await session.tell(*commands)
+        async with self._session(SECONDS, *commands) as session:
+            await session.told(len(commands))
 
     async def start_pause(self, databases: Collection[str] | None) -> None:
         """Pause these, or everything: no transaction begins from now on. Does not wait for those under way.
 
         It stays in force without the session in which it was ordered. What is paused already stays so.
         """
-        async with self._session(SECONDS) as session:
-            session.send(*_pauses(databases))
-            # The engine reads in order and does not answer a PAUSE that waits: this answer tells that it was read.
-            await _table_of(session, "SHOW VERSION")
+        # The engine reads in order and does not answer a PAUSE that waits: the last answer tells that it was read.
+        async with self._session(SECONDS, *_pauses(databases), "SHOW VERSION") as session:
+            await _table(session)
 
     async def over(self, databases: Collection[str] | None, seconds: float) -> None:
         """Wait until no transaction is left in these, or in any, after they were paused."""
-        async with self._session(seconds, f"transactions are open for more than {seconds:g} s") as session:
+        late = f"transactions are open for more than {seconds:g} s"
+        async with self._session(seconds, "SHOW SERVERS", late=late) as session:
             # A pause closes server connections as they become free: the last one gone, all is over.
-            while _connected(await _table_of(session, "SHOW SERVERS"), databases):
+            while _connected(await _table(session), databases):
                 await asyncio.sleep(_POLL)
+                session.send("SHOW SERVERS")
 
     async def resume(self, mine: Collection[str], first: Collection[str] = ()) -> None:
         """End these pauses; those that are over already are none.
@@ -110,18 +113,19 @@ class Console:
         Where the last login at a server failed, also before the pause, the engine turns away who comes now, unless the
         pool knows no server's welcome: then everybody who logs in waits for one.
         """
-        async with self._session(SECONDS) as session:
-            await session.answers(*(f"RECONNECT{form}" for form in forms(first)), *resumes(first))
+        likely = (*(f"RECONNECT{form}" for form in forms(first)), *resumes(first))
+        async with self._session(SECONDS, *likely) as session:
+            await session.answers(len(likely))
             state, databases = await session.ask("SHOW STATE", "SHOW DATABASES")
             paused = {name for name, is_paused in databases.picked("name", "paused") if is_paused == "1"}
             if left := resumes((_everything(state) | paused) & frozenset(mine)):
                 await session.tell(*left)
 
     @contextlib.asynccontextmanager
-    async def _session(self, seconds: float, late: str = "") -> AsyncIterator[wire.Session]:
+    async def _session(self, seconds: float, *queries: str, late: str = "") -> AsyncIterator[wire.Session]:
         try:
             async with asyncio.timeout(seconds):
-                with contextlib.closing(await wire.over_socket(self.socket, CONSOLE, CONSOLE)) as session:
+                with contextlib.closing(await wire.over_socket(self.socket, CONSOLE, CONSOLE, *queries)) as session:
                     yield session
         except TimeoutError:
             raise PoolerError(late or f"does not answer within {seconds:g} s") from None
@@ -137,9 +141,8 @@ def forms(databases: Collection[str]) -> tuple[str, ...]:
     return *(("",) if ALL in databases else ()), *(f" {quoted(name)}" for name in sorted(databases) if name != ALL)
 
 
-async def _table_of(session: wire.Session, query: str) -> Table:
-    """The answer to a SHOW, which alone has columns; answers to orders before it are passed over."""
-    session.send(query)
+async def _table(session: wire.Session) -> Table:
+    """The answer to the next SHOW, which alone has columns; answers to orders before it are passed over."""
     while True:
         table, _refusal = await session.answer()
         if table.columns:

@@ -156,8 +156,9 @@ class Instances:
 
     async def _served(self, console: Console, database: str) -> Served:
         try:
-            with contextlib.closing(await wire.over_socket(console.socket, self._config.role, database)) as session:
-                (table,) = await session.ask(THROUGH_POOL)
+            asked = wire.over_socket(console.socket, self._config.role, database, THROUGH_POOL)
+            with contextlib.closing(await asked) as session:
+                (table,) = await session.told(1)
             recovery, *read_only = table.first()
         except (PoolerError, ValueError) as error:
             return Served(time.monotonic(), error=str(error))

@@ -11,7 +11,7 @@ import hmac
 import operator
 import ssl
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Protocol
@@ -23,6 +23,7 @@ from .scram_login import MECHANISM, Login
 _PROTOCOL = 3 << 16
 _SSL_REQUEST = struct.pack("!II", 8, 80877103)
 _CANCEL_REQUEST = 80877102
+_TERMINATE = b"X\0\0\0\4"
 _LENGTH = struct.Struct("!I")
 _SIGNED = struct.Struct("!i")
 _AUTHENTICATED, _SASL, _SASL_CONTINUE, _SASL_FINAL = 0, 10, 11, 12
@@ -103,16 +104,20 @@ class Session:
 
     async def tell(self, *commands: str) -> None:
         """The same with all of them sent at once: for commands, whose answers are short."""
-        _unless_refused(await self.answers(*commands))
-
-    async def answers(self, *commands: str) -> list[tuple[Table, str]]:
-        """The same, and a refusal is an answer."""
         self.send(*commands)
-        return [await self.answer() for _command in commands]
+        await self.told(len(commands))
 
     def send(self, *queries: str) -> None:
         """Without waiting for anything."""
-        self._writer.write(b"".join(_message(b"Q", query.encode() + b"\0") for query in queries))
+        self._writer.write(_spelled(queries))
+
+    async def told(self, count: int) -> list[Table]:
+        """The next answers to what was sent. Raises after all of them when one is an error."""
+        return _unless_refused(await self.answers(count))
+
+    async def answers(self, count: int) -> list[tuple[Table, str]]:
+        """The same, and a refusal is an answer."""
+        return [await self.answer() for _answer in range(count)]
 
     async def answer(self) -> tuple[Table, str]:
         """The next answer to a query, and the server's refusal, empty when there is none."""
@@ -146,7 +151,8 @@ class Session:
             return False
 
     def close(self) -> None:
-        """At once. What was sent before is still delivered."""
+        """At once, with a good-bye. What was sent before is still delivered."""
+        self._writer.write(_TERMINATE)
         self._writer.close()
 
     async def _next(self) -> tuple[bytes, bytes]:
@@ -178,12 +184,12 @@ class Session:
         return buffer[at : at + 1], buffer[at + 5 : end]
 
 
-async def over_socket(path: str, user: str, database: str) -> Session:
-    """Log in over a unix socket."""
+async def over_socket(path: str, user: str, database: str, *queries: str) -> Session:
+    """Log in over a unix socket. Queries go with the login, which saves a round trip: they are yet to be `told`."""
     connection = Local()
     try:
         await connection.connect(path)
-        return await _logged_in(connection, connection, {"user": user, "database": database})
+        return await _logged_in(connection, connection, {"user": user, "database": database}, queries=queries)
     except BaseException as error:
         connection.close()
         if isinstance(error, OSError):
@@ -244,11 +250,12 @@ async def _logged_in(
     writer: Writer,
     parameters: Mapping[str, str],
     password: str | None = None,
+    queries: Sequence[str] = (),
 ) -> Session:
     session = Session(reader, writer)
     pairs = "".join(f"{name}\0{value}\0" for name, value in parameters.items()) + "\0"
     body = _LENGTH.pack(_PROTOCOL) + pairs.encode()
-    writer.write(_LENGTH.pack(len(body) + 4) + body)
+    writer.write(_LENGTH.pack(len(body) + 4) + body + _spelled(queries))
     while True:
         kind, body = session._take() or await session._next()  # the login is a part of this room
         if kind == b"Z":
@@ -290,6 +297,10 @@ def _unless_refused(answers: list[tuple[Table, str]]) -> list[Table]:
     if refusals:
         raise PoolerError("; ".join(refusals))
     return [table for table, _refusal in answers]
+
+
+def _spelled(queries: Iterable[str]) -> bytes:
+    return b"".join(_message(b"Q", query.encode() + b"\0") for query in queries)
 
 
 def _message(kind: bytes, body: bytes) -> bytes:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 from tests.aws import collections
 from tests.drills import fleet
@@ -77,6 +78,8 @@ CREATE ROLE dba SUPERUSER LOGIN PASSWORD '{password}';
 EOF
 """
 
+_Each = TypeVar("_Each")
+
 
 @dataclass(frozen=True)
 class Way:
@@ -106,11 +109,12 @@ def run(booted: Fleet) -> list[Figure]:
     }
     starts = []
     for number in range(ROUNDS):
+        _at_once(lambda way: way.bare(), (ours, by_hand))
         for name, way in (("ours", ours), ("by hand", by_hand)):
-            way.bare()
             for (_goal, plays), size in zip(phases.values(), (10, 10, 20 + number), strict=True):
                 plays[name].append(way.play(size))
         starts.append(booted.play(_START, {}))
+        print(f"round {number + 1} of {ROUNDS} is over", flush=True)
     figures = []
     for what, (goal, plays) in phases.items():
         figures += _compared(what, goal, plays["ours"], plays["by hand"], starts)
@@ -149,8 +153,8 @@ def _start(starts: list[Play]) -> list[Figure]:
 def _counted(ours: Way, by_hand: Way) -> list[Figure]:
     """Tasks, and what ssh is told to execute on all hosts together, which the output at -vvv has."""
     figures = []
+    _at_once(lambda way: way.bare(), (ours, by_hand))
     for name, way in (("ours", ours), ("by hand", by_hand)):
-        way.bare()
         for what, size in (("first converge", 10), ("no-op", 10), ("one pool size", 40)):
             output = way.play(size, "-vvv").output
             figures += [
@@ -189,8 +193,7 @@ def _ssh(booted: Fleet, trips: int) -> float:
             subprocess.run(command, stdin=subprocess.DEVNULL, check=True)
 
     began = time.monotonic()
-    with ThreadPoolExecutor() as threads:
-        list(threads.map(once, POOLERS))
+    _at_once(once, POOLERS)
     return time.monotonic() - began
 
 
@@ -198,8 +201,7 @@ def _bare(booted: Fleet) -> None:
     removed = booted.role({"pgbouncer_state": "absent"})
     if removed.status:
         raise SystemExit(f"the role failed:\n{removed.output[-4000:]}")
-    for host in POOLERS:
-        booted.sh(host, _GONE)
+    _at_once(lambda host: booted.sh(host, _GONE), POOLERS)
 
 
 def _by_hand(booted: Fleet) -> Way:
@@ -225,10 +227,14 @@ def _by_hand(booted: Fleet) -> Way:
     def bare() -> None:
         for file in pki.glob("*"):
             file.unlink()
-        for host in BY_HAND:
-            booted.sh(host, _PURGED)
+        _at_once(lambda host: booted.sh(host, _PURGED), BY_HAND)
 
     return Way(replace(booted, variables=variables), str(_PLAYBOOK), bare)
+
+
+def _at_once(do: Callable[[_Each], object], on: Iterable[_Each]) -> None:
+    with ThreadPoolExecutor() as threads:
+        list(threads.map(do, on))
 
 
 def _median(values: Iterable[float]) -> float:

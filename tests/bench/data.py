@@ -112,7 +112,8 @@ def _rounds(scene: Scene, ways: Mapping[str, Way]) -> Rounds:
     for way in ways.values():
         scene.pgbench(way, *_reads("prepared"))
     found: Rounds = {column: {name: [] for name in ways} for column in (LOGINS, *COLUMNS)}
-    for _round in range(ROUNDS):
+    for number in range(ROUNDS):
+        began = time.monotonic()
         logins = {name: scene.logins(way, CONNECTIONS) for name, way in ways.items()}
         for name, login in logins.items():
             found[LOGINS][name].append(login)
@@ -120,6 +121,7 @@ def _rounds(scene: Scene, ways: Mapping[str, Way]) -> Rounds:
             for name, way in ways.items():
                 result = load(scene, way)
                 found[column][name].append(without(result, logins[name]) if column in _STAY else result)
+        print(f"round {number + 1} of {ROUNDS}: {time.monotonic() - began:.0f} s", flush=True)
     return found
 
 

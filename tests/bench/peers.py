@@ -1,8 +1,8 @@
 """Other poolers in front of the same PostgreSQL, as processes in the network of one pooler host.
 
-`bare`: the engine with the very files of that host's instance, and nothing around it. `guide`: PgBouncer as the usual
-guide for EC2 sets it up in a container: one instance, a password in the userlist, an RSA key of 4096 bits, everything
-else by default. pgagroal and Pgpool-II are Debian's.
+`bare`: the engine with the very files of that host's instance, and nothing around it; `sessions`: the same with
+session pooling. `guide`: PgBouncer as the usual guide for EC2 sets it up in a container: one instance, a password in
+the userlist, an RSA key of 4096 bits, everything else by default. pgagroal and Pgpool-II are Debian's.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from tests.lab import debian, network
 from . import usage
 from .ways import Way
 
-BARE, GUIDE, PGAGROAL, PGPOOL = "bare engine", "guide", "pgagroal", "Pgpool-II"
+BARE, SESSIONS, GUIDE, PGAGROAL, PGPOOL = "bare engine", "bare, sessions", "guide", "pgagroal", "Pgpool-II"
 
 _TREE = debian.Recipe(packages=("pgbouncer", "pgagroal", "pgpool2"))
 _UID = 6432
@@ -113,6 +113,7 @@ def others(given: Given) -> list[Peer]:
     word = given.password
     return [
         engine(given, BARE, 6501, {}),
+        engine(given, SESSIONS, 6505, {"pool_mode": "session"}),
         Peer(
             GUIDE,
             6502,

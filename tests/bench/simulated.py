@@ -27,8 +27,8 @@ _DEFAULTS = {name: settings.get("pgbouncer", name).default or "" for name in set
 _MARK = re.compile(rb"'(@[0-9a-f]{16})'")
 
 
-def fleet(databases: int, users: int, rules: int, *, passwords: bool = False) -> dict[str, Any]:
-    """The options of a host. Its users have verifiers, or passwords."""
+def fleet(databases: int, users: int, rules: int, *, passwords: int = 0) -> dict[str, Any]:
+    """The options of a host. So many of its users have passwords, the others verifiers."""
     return {
         "image": "localhost/pgfleet/pooler:0.1.0",
         "patroni": ["https://10.0.0.1:8008"],
@@ -36,7 +36,7 @@ def fleet(databases: int, users: int, rules: int, *, passwords: bool = False) ->
         "users": [
             {
                 "name": f"user{number:05}",
-                **({"password": secrets.token_hex(12)} if passwords else {"verifier": scram.nobodys()}),
+                **({"password": secrets.token_hex(12)} if number < passwords else {"verifier": scram.nobodys()}),
             }
             for number in range(users)
         ],

@@ -183,9 +183,15 @@ class Database:
             return row[0] if row else None
 
     def rules(self, text: str) -> None:
-        """Another pg_hba.conf, in force at once for new connections."""
+        """Another pg_hba.conf, in force for new connections."""
         (self.place / "data/pg_hba.conf").write_text(text)
+        self.reload()
+
+    def reload(self) -> None:
+        """Its files are in force for new connections when this returns."""
+        before = self.sql("SELECT pg_conf_load_time()")
         self.sql("SELECT pg_reload_conf()")
+        until(lambda: bool(self.sql("SELECT pg_conf_load_time()") != before))
 
     def promote(self) -> None:
         assert self.sql("SELECT pg_promote()") is True

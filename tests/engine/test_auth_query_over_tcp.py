@@ -48,7 +48,7 @@ def servers() -> Iterator[Pair]:
         for database in (leader, replica):
             (database.place / "data/pg_hba.conf").write_text(HBA)
             (database.place / "data/pg_ident.conf").write_text("poolers pgbouncer postgres\n")
-            database.sql("SELECT pg_reload_conf()")
+            database.reload()
         yield both
 
 
@@ -150,13 +150,13 @@ def test_wrong_password_and_want_of_rights_are_told_without_the_password(servers
 def test_read_only_leader_is_a_clear_error_in_check_mode_too(servers: Pair) -> None:
     leader, _ = servers.databases
     leader.sql("ALTER SYSTEM SET default_transaction_read_only = on")
-    leader.sql("SELECT pg_reload_conf()")
+    leader.reload()
     try:
         with pytest.raises(Refused, match="transactions are read-only here"):
             run(servers, LEADER, check=True)
     finally:
         leader.sql("ALTER SYSTEM RESET default_transaction_read_only")
-        leader.sql("SELECT pg_reload_conf()")
+        leader.reload()
 
 
 QUOTED = ['say "hi"', "back\\slash\\", "a b,c#d", "all", "+team", "/^p", "Grüße 🐘", "ä" * 31, "UPPER", "-", "@file"]

@@ -180,7 +180,7 @@ def test_what_happens_is_counted(two: Pair) -> None:
 def test_until_when_a_servers_certificate_is_valid_is_told_also_when_it_is_silent(two: Pair) -> None:
     agent = two.start_agent()
     agent.until_ready()
-    (leaf,) = expiries((two.place / "db1/leaf/tls.crt").read_text())
+    leaf, _authority = expiries((two.place / "db1/leaf/tls.crt").read_text())
     told = frozenset({("server", "127.0.0.11:5432"), ("serial", leaf.serial)})
 
     def found() -> float | None:

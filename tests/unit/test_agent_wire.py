@@ -117,6 +117,31 @@ def test_a_question_waits_for_the_answer_to_the_one_before(tmp_path: Path) -> No
     assert asyncio.run(main()) == [("1",), ("1",)]
 
 
+def test_questions_go_with_the_login_and_a_session_ends_with_a_good_bye(tmp_path: Path) -> None:
+    heard: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        (size,) = struct.unpack("!I", await reader.readexactly(4))
+        await reader.readexactly(size - 4)
+        asked = [message(b"Q", b"SHOW A\0"), message(b"Q", b"SHOW B\0")]
+        heard.append(await reader.readexactly(sum(map(len, asked))))
+        writer.write(WELCOME + b"".join(columns("a") + row(text) + DONE + READY for text in ("1", "2")))
+        heard.append(await reader.read())
+        writer.close()
+
+    async def main() -> list[tuple[str, ...]]:
+        async with await asyncio.start_unix_server(serve, tmp_path / "s"), asyncio.timeout(10):
+            session = await wire.over_socket(str(tmp_path / "s"), "me", "db", "SHOW A", "SHOW B")
+            tables = await session.told(2)
+            session.close()
+            while len(heard) < 2:
+                await asyncio.sleep(0)
+            return [table.first() for table in tables]
+
+    assert asyncio.run(main()) == [("1",), ("2",)]
+    assert heard == [message(b"Q", b"SHOW A\0") + message(b"Q", b"SHOW B\0"), message(b"X", b"")]
+
+
 @pytest.mark.parametrize("severity", ["ERROR", "FATAL"])
 def test_a_refusal_is_told_in_the_servers_words(tmp_path: Path, severity: str) -> None:
     with pytest.raises(PoolerError, match="not paused"):

@@ -205,6 +205,14 @@ def test_an_authority_made_elsewhere_can_be_used(kind: str, talk: Talk) -> None:
     assert inspect(leaf.certificate_pem).not_after == inspect(pem).not_after
 
 
+def test_all_that_stands_above_a_leaf_follows_it(authority: Authority) -> None:
+    """So that a server need not look for it in each handshake."""
+    leaf = issue(authority, SERVER, NOW)
+    first, above = x509.load_pem_x509_certificates(leaf.certificate_pem.encode())
+    assert format(first.serial_number, "040x") == leaf.serial_hex
+    assert above == x509.load_pem_x509_certificate(authority.certificate_pem.encode())
+
+
 def test_a_locked_key_opens_with_its_passphrase_only_and_signs_again(authority: Authority) -> None:
     passphrase = secrets.token_urlsafe()
     locked = lock(authority.key_pem, passphrase)

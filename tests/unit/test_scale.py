@@ -56,7 +56,7 @@ def test_users_with_verifiers_cost_no_derivation(keys: Calls) -> None:
 
 
 def test_users_with_passwords_cost_one_derivation_each(keys: Calls) -> None:
-    options = simulated.fleet(2, 7, 2, passwords=True)
+    options = simulated.fleet(2, 7, 2, passwords=7)
     assert work.task(simulated.Host(), options)["changed"]
     assert keys.count == 7
     assert not work.task(host(options), options)["changed"]
