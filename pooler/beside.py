@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import ssl
 from pathlib import Path
 from typing import Any
 
 from .agent.config import AgentConfig
-from .agent.rest import get
+from .agent.rest import Api
 from .errors import PoolerError
 from .server import Server
 
@@ -32,11 +31,10 @@ async def status(config: AgentConfig) -> dict[str, Any]:
     tls.check_hostname, tls.verify_mode = False, ssl.CERT_NONE
     at = Server(host, config.health_port)
     try:
-        async with asyncio.timeout(SECONDS):
-            found = json.loads(await get(f"{'https' if config.tls else 'http'}://{at}/status", tls))
+        found = json.loads(await Api(f"{'https' if config.tls else 'http'}://{at}", tls).get("/status", SECONDS))
     except TimeoutError:
         raise PoolerError(f"no answer within {SECONDS:g} s") from None
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError) as error:
         raise PoolerError(str(error) or type(error).__name__) from None
     if not isinstance(found, dict):
         raise PoolerError("its answer is not understood")

@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from .. import patroni
 from ..errors import PoolerError
 from ..patroni import Cluster
-from .rhythm import due
+from .rhythm import next_turn
 
 AT_REST = 1.0
 HURRY = 0.25
-"""Seconds between two questions to a member, while all is well and while there is no leader."""
+"""Seconds between two questions: while all is well to one member after the other, without a leader to each."""
+
+_ROUND = 3.0
+"""Seconds between two questions to the same member at most, however many there are."""
 
 SECONDS = 2.0
 """For one answer."""
 
-OLD = 4.0
-"""Seconds after which an answer says nothing any more."""
+OLD = 5.0
+"""Seconds after which an answer says nothing any more: a round, and a late answer."""
 
 _AT_MOST = 1 << 20
 
@@ -47,7 +52,7 @@ class Patroni:
         heard: Callable[[], None],
     ) -> None:
         self.views: dict[str, View] = {}
-        self._tls = tls
+        self._apis = {url: Api(url.rstrip("/"), tls) for url in urls}
         self._hurry = hurry
         self._heard = heard
         self._wake = {url: asyncio.Event() for url in urls}
@@ -62,58 +67,97 @@ class Patroni:
         return [view.cluster for view in sorted(views, key=lambda view: -view.at) if view.cluster]
 
     async def run(self) -> None:
+        """All at once in the beginning, then in turn."""
         async with asyncio.TaskGroup() as group:
-            for url in self._wake:
-                group.create_task(self._follow(url))
+            for number, url in enumerate(self._wake):
+                group.create_task(self._follow(url, number * AT_REST))
 
-    async def _follow(self, url: str) -> None:
-        wake = self._wake[url]
+    async def _follow(self, url: str, turn: float) -> None:
+        """`turn`: its seconds in a round."""
+        wake, length = self._wake[url], min(len(self._wake) * AT_REST, _ROUND)
         while True:
             began = time.monotonic()
             before = self.views.get(url)
-            seen = await view(url, self._tls)
+            seen = await view(self._apis[url])
             # Of a member that has become silent the last word counts until it is old.
             if seen.cluster or before is None or before.cluster is None or began - before.at > OLD:
                 self.views[url] = seen
                 if before is None or seen.cluster != before.cluster:
                     self._heard()
             wake.clear()
-            again = began + HURRY if self._hurry() else due(began, AT_REST)
+            now = time.monotonic()
+            again = began + HURRY if self._hurry() else next_turn(now, turn, length)
             try:
-                async with asyncio.timeout(max(HURRY, again - time.monotonic())):
+                async with asyncio.timeout(max(HURRY, again - now)):
                     await wake.wait()
             except TimeoutError:
                 pass
 
 
-async def view(url: str, tls: ssl.SSLContext) -> View:
+class Api:
+    """A REST API, asked in a thread of its own: with TLS, the event loop would take three times the CPU for a question.
+
+    Patroni speaks HTTP/1.0, so each question is a connection; its TLS session is taken up again, so that certificates
+    are looked at once, as long as the other side remembers it.
+    """
+
+    def __init__(self, url: str, tls: ssl.SSLContext) -> None:
+        parts = urlsplit(url)
+        self._host, self._port = parts.hostname or "", parts.port or 8008
+        self._tls = tls if parts.scheme == "https" else None
+        self._session: ssl.SSLSession | None = None
+        self._thread = ThreadPoolExecutor(1)
+
+    async def get(self, path: str, seconds: float) -> str:
+        """The body of an answer 200. Raises TimeoutError, PoolerError, OSError."""
+        async with asyncio.timeout(seconds):
+            until = time.monotonic() + seconds
+            return await asyncio.get_running_loop().run_in_executor(self._thread, self._get, path, until)
+
+    def _get(self, path: str, until: float) -> str:
+        answer = bytearray()
+        with self._connected(until) as connection:
+            connection.sendall(
+                f"GET {path} HTTP/1.0\r\nHost: {self._host}\r\nAccept: application/json\r\n\r\n".encode()
+            )
+            while more := connection.recv(1 << 16):
+                answer += more
+                if len(answer) > _AT_MOST:
+                    raise PoolerError("the answer is too long")
+                connection.settimeout(_left(until))
+            if isinstance(connection, ssl.SSLSocket):
+                # With TLS 1.3 it comes after the handshake.
+                self._session = connection.session
+        head, _blank, body = bytes(answer).partition(b"\r\n\r\n")
+        words = head.split(b"\r\n")[0].split(b" ", 2)
+        if len(words) < 2 or words[1] != b"200":
+            raise PoolerError(f"answered {words[1].decode('latin-1') if len(words) > 1 else 'nothing'}")
+        return body.decode()
+
+    def _connected(self, until: float) -> socket.socket:
+        plain = socket.create_connection((self._host, self._port), _left(until))
+        if self._tls is None:
+            return plain
+        try:
+            return self._tls.wrap_socket(plain, server_hostname=self._host, session=self._session)
+        except BaseException:
+            plain.close()
+            raise
+
+
+async def view(api: Api) -> View:
     at = time.monotonic()
     try:
-        async with asyncio.timeout(SECONDS):
-            return View(at, patroni.parse(await get(url.rstrip("/") + "/cluster", tls)))
+        return View(at, patroni.parse(await api.get("/cluster", SECONDS)))
     except TimeoutError:
         return View(at, error=f"no answer within {SECONDS:g} s")
-    except (OSError, ValueError, EOFError, PoolerError) as error:
+    except (OSError, ValueError, PoolerError) as error:
         return View(at, error=str(error) or type(error).__name__)
 
 
-async def get(url: str, tls: ssl.SSLContext) -> str:
-    """The body of an answer 200 (Patroni speaks HTTP/1.0, a connection for each). Raises PoolerError, OSError."""
-    parts = urlsplit(url)
-    host, port = parts.hostname or "", parts.port or 8008
-    secure = tls if parts.scheme == "https" else None
-    reader, writer = await asyncio.open_connection(host, port, ssl=secure)
-    try:
-        writer.write(f"GET {parts.path} HTTP/1.0\r\nHost: {host}\r\nAccept: application/json\r\n\r\n".encode())
-        answer = bytearray()
-        while more := await reader.read(1 << 16):
-            answer += more
-            if len(answer) > _AT_MOST:
-                raise PoolerError("the answer is too long")
-    finally:
-        writer.close()
-    head, _blank, body = bytes(answer).partition(b"\r\n\r\n")
-    words = head.split(b"\r\n")[0].split(b" ", 2)
-    if len(words) < 2 or words[1] != b"200":
-        raise PoolerError(f"answered {words[1].decode('latin-1') if len(words) > 1 else 'nothing'}")
-    return body.decode()
+def _left(until: float) -> float:
+    """Seconds. Raises TimeoutError."""
+    left = until - time.monotonic()
+    if left <= 0:
+        raise TimeoutError
+    return left

@@ -16,3 +16,8 @@ def due(since: float, seconds: float) -> float:
     """
     at = since + seconds
     return at if seconds < BEAT else round(at / BEAT) * BEAT
+
+
+def next_turn(now: float, turn: float, length: float) -> float:
+    """When it is this turn again, in seconds from the beginning of rounds of this length, for whoever takes turns."""
+    return now + length - (now - turn) % length

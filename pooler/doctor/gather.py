@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from .. import beside, patroni
 from ..agent.config import AgentConfig
 from ..agent.consoles import ALL, RUNTIME, Console
-from ..agent.rest import view
+from ..agent.rest import Api, view
 from ..errors import PoolerError
 from ..metrics.ask import QUESTIONS, Answers, ask
 from ..metrics.scrape import certificates, package
@@ -102,7 +102,7 @@ async def _status(config: AgentConfig) -> tuple[dict[str, Any] | None, str]:
 async def _views(urls: Sequence[str], tls: ssl.SSLContext | str) -> dict[str, Cluster | str]:
     if isinstance(tls, str):
         return dict.fromkeys(urls, tls)
-    seen = await asyncio.gather(*(view(url, tls) for url in urls))
+    seen = await asyncio.gather(*(view(Api(url, tls)) for url in urls))
     return {url: each.cluster or each.error for url, each in zip(urls, seen, strict=True)}
 
 
