@@ -11,7 +11,8 @@ short_description: PgBouncer instances on a host, as podman units
 version_added: 0.1.0
 description:
   - Brings the PgBouncer instances of one host to the state described, as quadlet units of podman.
-  - The host needs sh, coreutils, tar, systemd and podman, and no Python. One exec reads it, one changes it.
+  - The host needs sh, coreutils, tar, systemd and podman, and no Python. One exec reads it; a change is
+    tried by one and made by another.
   - What has to be done is decided from what the running instances say of themselves, so that a second run finishes
     what a broken first one began. Nothing is reloaded or restarted without a difference.
   - Every difference is told with its effect on connections before it is applied; see O(ignore:--check --diff).

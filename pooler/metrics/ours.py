@@ -71,7 +71,7 @@ AGENT = _gauge("agent_info", "The agent's version.", "version")
 INSTANCE_READY = _gauge(
     "instance_ready", "Whether the pool of an instance reaches a server that takes writes.", INSTANCE
 )
-READ_ONLY = _gauge("instance_read_only", "Whether it reaches a server that takes none.", INSTANCE)
+READ_ONLY = _gauge("instance_read_only", "Whether it reaches a server that takes no writes.", INSTANCE)
 PAUSED = _gauge("instance_paused", "Whether anything is paused on an instance, by whom.", INSTANCE, "by")
 OUTDATED = _gauge("instance_outdated", "Whether an instance runs another configuration than its files.", INSTANCE)
 RELOADS = _counter("reloads", "RELOADs by the agent.", INSTANCE)

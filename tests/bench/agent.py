@@ -1,4 +1,4 @@
-"""The agent at rest beside four instances: CPU and memory over a minute."""
+"""The agent at rest beside four instances: CPU and memory."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.drills.fleet import Fleet
 from . import usage
 
 ROUNDS = 5
-_SECONDS = 12
+_SECONDS = 8
 HOST = "pool3"
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
 import secrets
 import statistics
 import subprocess
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -107,18 +109,23 @@ def run(booted: Fleet) -> list[Figure]:
         "no-op": (10, {"ours": [], "by hand": []}),
         "one pool size": (8, {"ours": [], "by hand": []}),
     }
-    starts = []
+    starts, counted = [], []
     for number in range(ROUNDS):
+        began = time.monotonic()
         _at_once(lambda way: way.bare(), (ours, by_hand))
-        for name, way in (("ours", ours), ("by hand", by_hand)):
-            for (_goal, plays), size in zip(phases.values(), (10, 10, 20 + number), strict=True):
-                plays[name].append(way.play(size))
+        # Counting costs a hundredth, so that it is done in the first round alone.
+        with _counting(booted.paths.directory) if number == 0 else contextlib.nullcontext() as trips:
+            for name, way in (("ours", ours), ("by hand", by_hand)):
+                for (what, (_goal, plays)), size in zip(phases.items(), (10, 10, 20 + number), strict=True):
+                    plays[name].append(way.play(size))
+                    if trips:
+                        counted += _counted(what, name, plays[name][-1], trips())
         starts.append(booted.play(_START, {}))
-        print(f"round {number + 1} of {ROUNDS} is over", flush=True)
+        print(f"round {number + 1} of {ROUNDS}: {time.monotonic() - began:.0f} s", flush=True)
     figures = []
     for what, (goal, plays) in phases.items():
         figures += _compared(what, goal, plays["ours"], plays["by hand"], starts)
-    return [*figures, *_start(starts), *_counted(ours, by_hand), *_to_the_limit(ours)]
+    return [*figures, *_start(starts), *counted, *_to_the_limit(ours)]
 
 
 def address(booted: Fleet, host: str) -> str:
@@ -150,18 +157,34 @@ def _start(starts: list[Play]) -> list[Figure]:
     ]
 
 
-def _counted(ours: Way, by_hand: Way) -> list[Figure]:
-    """Tasks, and what ssh is told to execute on all hosts together, which the output at -vvv has."""
-    figures = []
-    _at_once(lambda way: way.bare(), (ours, by_hand))
-    for name, way in (("ours", ours), ("by hand", by_hand)):
-        for what, size in (("first converge", 10), ("no-op", 10), ("one pool size", 40)):
-            output = way.play(size, "-vvv").output
-            figures += [
-                Figure(f"{what}: tasks, {name}", len(re.findall(r"^(?:TASK|RUNNING HANDLER) \[", output, re.M)), ""),
-                Figure(f"{what}: round trips, {name}", output.count("SSH: EXEC"), ""),
-            ]
-    return figures
+def _counted(what: str, way: str, play: Play, trips: int) -> list[Figure]:
+    tasks = len(re.findall(r"^(?:TASK|RUNNING HANDLER) \[", play.output, re.MULTILINE))
+    return [Figure(f"{what}: tasks, {way}", tasks, ""), Figure(f"{what}: round trips, {way}", trips, "")]
+
+
+@contextlib.contextmanager
+def _counting(directory: Path) -> Iterator[Callable[[], int]]:
+    """Ansible's ssh and what copies files for it note each start. Gives how often they did since it was last asked."""
+    log = directory / "trips"
+    log.touch()
+    programs = {name: directory / f"counted-{name}" for name in ("ssh", "sftp", "scp")}
+    for name, path in programs.items():
+        path.write_text(f'#!/bin/sh\necho "$*" >> {log}\nexec {name} "$@"\n')
+        path.chmod(0o755)
+    variables = {f"ANSIBLE_{name.upper()}_EXECUTABLE": str(path) for name, path in programs.items()}
+
+    def since() -> int:
+        starts = log.read_text().splitlines()
+        log.write_text("")
+        # Ansible asks once what this ssh can do; that goes nowhere.
+        return sum(words != "-o ControlPersist" for words in starts)
+
+    os.environ.update(variables)
+    try:
+        yield since
+    finally:
+        for name in variables:
+            del os.environ[name]
 
 
 def _to_the_limit(ours: Way) -> list[Figure]:

@@ -20,7 +20,7 @@ from . import peers, usage
 from .ways import CLIENTS, Run, Scene, Way, middle, ratio
 
 ROUNDS = 5
-READS, CONNECTIONS = 500, 6
+READS, CONNECTIONS = 300, 4
 """Transactions of each client: of one who stays connected, and of one who connects for each."""
 RESULTS = Path("build/bench/rounds.json")
 

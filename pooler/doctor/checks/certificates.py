@@ -60,7 +60,7 @@ def _door(facts: Facts, door: Door) -> Finding:
         return failed(TLS, place, said, "its leaf and ca.crt have to come from one authority: " + _ROLE)
     if not any(_covers(name, wanted) for name in door.names for wanted in door.wanted):
         said = f"the certificate is for {', '.join(door.names) or 'nobody'}, and not for {' or '.join(door.wanted)}"
-        remedy = "give the host that name or address (certificates_leaves), then " + _ROLE
+        remedy = "give the host that name or address (certificates_names), then " + _ROLE
         return failed(TLS, place, said, remedy)
     return ok(TLS, place, f"chain trusted, for {', '.join(door.names)}")
 
