@@ -52,7 +52,7 @@ class Patroni:
         heard: Callable[[], None],
     ) -> None:
         self.views: dict[str, View] = {}
-        self._apis = {url: Api(url.rstrip("/"), tls) for url in urls}
+        self._apis = {url: Api(url, tls) for url in urls}
         self._hurry = hurry
         self._heard = heard
         self._wake = {url: asyncio.Event() for url in urls}
@@ -103,7 +103,7 @@ class Api:
 
     def __init__(self, url: str, tls: ssl.SSLContext) -> None:
         parts = urlsplit(url)
-        self._host, self._port = parts.hostname or "", parts.port or 8008
+        self._host, self._port, self._root = parts.hostname or "", parts.port or 8008, parts.path.rstrip("/")
         self._tls = tls if parts.scheme == "https" else None
         self._session: ssl.SSLSession | None = None
         self._thread = ThreadPoolExecutor(1)
@@ -117,9 +117,8 @@ class Api:
     def _get(self, path: str, until: float) -> str:
         answer = bytearray()
         with self._connected(until) as connection:
-            connection.sendall(
-                f"GET {path} HTTP/1.0\r\nHost: {self._host}\r\nAccept: application/json\r\n\r\n".encode()
-            )
+            head = f"GET {self._root}{path} HTTP/1.0\r\nHost: {self._host}\r\nAccept: application/json\r\n\r\n"
+            connection.sendall(head.encode())
             while more := connection.recv(1 << 16):
                 answer += more
                 if len(answer) > _AT_MOST:
@@ -128,8 +127,8 @@ class Api:
             if isinstance(connection, ssl.SSLSocket):
                 # With TLS 1.3 it comes after the handshake.
                 self._session = connection.session
-        head, _blank, body = bytes(answer).partition(b"\r\n\r\n")
-        words = head.split(b"\r\n")[0].split(b" ", 2)
+        status, _blank, body = bytes(answer).partition(b"\r\n\r\n")
+        words = status.split(b"\r\n")[0].split(b" ", 2)
         if len(words) < 2 or words[1] != b"200":
             raise PoolerError(f"answered {words[1].decode('latin-1') if len(words) > 1 else 'nothing'}")
         return body.decode()

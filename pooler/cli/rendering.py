@@ -58,10 +58,7 @@ def _render_first_boot(parsed: argparse.Namespace) -> int:
                 raise PoolerError(f"the config is to lie at {url}, and user data only point at it: give --output")
     for name, text in written.items():
         if parsed.output:
-            target = Path(parsed.output, name)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text(text, encoding="utf-8")
-            print(target)
+            _write(parsed.output, name, text)
         else:
             print(text)
     return 0
@@ -87,16 +84,20 @@ def _render_kubernetes(parsed: argparse.Namespace) -> int:
         if not parsed.output:
             print(f"---\n{text}", end="")
             continue
-        target = Path(parsed.output, name)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(text, encoding="utf-8")
-        print(target)
+        _write(parsed.output, name, text)
     if parsed.output:
         listed = Path(parsed.output, kubernetes.USERLIST)
         listed.touch(mode=0o600)
         listed.write_bytes(kubernetes.userlist(fleet).content)
         print(f"{listed}: for the Secret {fleet.secrets['userlist']}")
     return 0
+
+
+def _write(directory: str, name: str, text: str) -> None:
+    target = Path(directory, name)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(text, encoding="utf-8")
+    print(target)
 
 
 def _passphrase() -> str:
