@@ -9,16 +9,16 @@ from typing import Any
 
 from ...pooler import auth_hba, auth_query, scram
 from ...pooler.errors import InvalidError, Problem
-from ..plugin_utils import goal, servers
+from ..plugin_utils import goal
 from ..plugin_utils.action import PoolerAction
+from ..plugin_utils.place import place
 
 
 class ActionModule(PoolerAction):
     secret = frozenset({"password", "role_password", "role_verifier"})
 
     def perform(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        place = servers.place(arguments, self.host())
-        result = goal.reach(wish(arguments), place, check=self.check, diff=self.diff)
+        result = goal.reach(wish(arguments), place(arguments, self.host()), check=self.check, diff=self.diff)
         if arguments["state"] == "absent":
             return result
         wanted = _wanted(arguments)

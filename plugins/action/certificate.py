@@ -1,6 +1,6 @@
 # Copyright: the pgfleet team
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Certificates of a host: one exec to look, one to place what is due and look again."""
+"""Certificates of a host: the authority, if asked for; one exec to look, one to place what is due and look again."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..plugin_utils.host import Answer, Host, HostError
 
 try:
     from ...pooler import certificates
-    from ..plugin_utils import leaf_requests, leaves
+    from ..plugin_utils import authority_steps, leaf_requests, leaves
     from ..plugin_utils.authority import AuthorityFiles
     from ..plugin_utils.leaf_requests import Wanted
     from ..plugin_utils.leaves import FoundLeaf
@@ -45,7 +45,20 @@ class ActionModule(PoolerAction):
         host = self.host()
         if arguments["state"] == "absent":
             return self._remove(host, [leaf.directory for leaf in wanted])
-        return self._issue(host, wanted, arguments, now)
+        authority = self._authority(arguments, now)
+        nothing = {"changed": False, "leaves": [], "trips": 0, "warnings": [], "diff": []}
+        issued = self._issue(host, wanted, arguments, now) if wanted else nothing
+        diff = ([authority["diff"]] if "diff" in authority else []) + issued.pop("diff")
+        issued["changed"] = issued["changed"] or bool(authority.get("changed"))
+        issued["warnings"] = [*authority.get("warnings", ()), *issued["warnings"]]
+        return issued | ({"diff": diff} if self.diff else {})
+
+    def _authority(self, arguments: dict[str, Any], now: datetime) -> dict[str, Any]:
+        """What was done about the authority itself, if this task is to see to it."""
+        if arguments["authority"] is None:
+            return {}
+        asked = authority_steps.Asked(arguments["passphrase"], **arguments["authority"])
+        return authority_steps.bring_up(_files(arguments), asked, now, check=self.check)
 
     def _issue(self, host: Host, wanted: list[Wanted], arguments: dict[str, Any], now: datetime) -> dict[str, Any]:
         ours = any(leaf.brought is None for leaf in wanted)
@@ -75,14 +88,13 @@ class ActionModule(PoolerAction):
             after = _cases(wanted, answer, authority, now)
             if left := [f"{case.wanted.directory}: {why}" for case in after for why in case.reasons]:
                 raise HostError(f"{host.name}: after the change, certificates are not as wanted:\n" + "\n".join(left))
-        result = {
+        return {
             "changed": bool(due),
             "leaves": [_result(was, now_is) for was, now_is in zip(before, after, strict=True)],
             "trips": host.trips,
+            "warnings": _ending(host, wanted, now),
+            "diff": [_diff(case, issued.get(case.wanted.directory)) for case in before if case.reasons],
         }
-        result |= {"warnings": warnings} if (warnings := _ending(host, wanted, now)) else {}
-        diff = [_diff(case, issued.get(case.wanted.directory)) for case in before if case.reasons]
-        return result | ({"diff": diff} if self.diff else {})
 
     def _remove(self, host: Host, directories: list[str]) -> dict[str, Any]:
         there = host.read(leaves.inventory(directories)).lines("leaves")

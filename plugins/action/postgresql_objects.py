@@ -12,8 +12,9 @@ from ansible.utils.display import Display
 from ...pooler import objects, scram
 from ...pooler.derivations import Tell, silent
 from ...pooler.errors import InvalidError, Problem
-from ..plugin_utils import goal, servers
+from ..plugin_utils import goal
 from ..plugin_utils.action import PoolerAction
+from ..plugin_utils.place import place
 
 
 class ActionModule(PoolerAction):
@@ -22,7 +23,7 @@ class ActionModule(PoolerAction):
     def perform(self, arguments: dict[str, Any]) -> dict[str, Any]:
         host = self.host()
         wanted = wish(arguments, lambda words: Display().display(f"{host.name}: {words}"))
-        return goal.reach(wanted, servers.place(arguments, host), check=self.check, diff=self.diff)
+        return goal.reach(wanted, place(arguments, host), check=self.check, diff=self.diff)
 
 
 def wish(arguments: Mapping[str, Any], tell: Tell = silent) -> goal.Goal:

@@ -7,18 +7,18 @@ from __future__ import annotations
 from typing import Any
 
 from ...pooler import objects
-from ..plugin_utils import servers
 from ..plugin_utils.action import PoolerAction
 from ..plugin_utils.goal import NothingThereError
+from ..plugin_utils.place import place
 
 
 class ActionModule(PoolerAction):
     secret = frozenset({"password"})
 
     def perform(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        place = servers.place(arguments, self.host())
+        cluster = place(arguments, self.host())
         try:
-            document = place.ask("postgres", objects.verifiers_sql(arguments["roles"]))
+            document = cluster.ask("postgres", objects.verifiers_sql(arguments["roles"]))
         except NothingThereError:
             if not self.check:
                 raise

@@ -107,6 +107,25 @@ options:
   passphrase:
     description: What the authority's key is encrypted with. Needed where O(authority_directory) is.
     type: str
+  authority:
+    description:
+      - What M(pgfleet.pooler.certificate_authority) would do is done first, in the same task, whether or not there are
+        O(leaves). Without it the authority has to be there.
+    type: dict
+    suboptions:
+      common_name:
+        description: Name of a new authority. One that is there keeps its name.
+        type: str
+        default: pgfleet authority
+      days:
+        description: How many days a new authority is valid.
+        type: int
+        default: 3650
+      step:
+        description: The step by which one authority takes over from another.
+        type: str
+        choices: [due, trust, reissue, drop]
+        default: due
 seealso:
   - module: pgfleet.pooler.certificate_authority
 author:
@@ -129,6 +148,7 @@ EXAMPLES = r"""
       - localhost
     authority_directory: "{{ inventory_dir }}/.pki"
     passphrase: "{{ lookup('ansible.builtin.file', '~/.pgfleet-passphrase') }}"
+    authority: {}
   become: true
 
 - name: A certificate that the company's own authority has issued

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import sys
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -16,7 +17,7 @@ from ansible.plugins.action import ActionBase
 from ...pooler.errors import PoolerError
 from .host import Host
 
-# The same in C, where PyYAML has it, is ten times as fast; this is read for each task on each host.
+# The same in C, where PyYAML has it, is ten times as fast.
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 _SPEC_KEYS = ("type", "required", "default", "choices", "elements", "aliases")
@@ -35,6 +36,14 @@ class PoolerAction(ActionBase):
     secret: ClassVar[frozenset[str]] = frozenset()
     missing: ClassVar[ImportError | None] = None
     """What an action could not import, when it needs a package that not every controller has."""
+    spec: ClassVar[dict[str, Any]] = {}
+    """Read where the action is imported, which Ansible does before it forks for each host."""
+
+    def __init_subclass__(cls) -> None:
+        package, _dot, module = cls.__module__.rpartition(".")
+        # What several actions build on is no action, and has no documentation.
+        if package.endswith(".plugins.action"):
+            cls.spec = argument_spec(module, cls.secret)
 
     def run(self, tmp: str | None = None, task_vars: Mapping[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
@@ -44,8 +53,13 @@ class PoolerAction(ActionBase):
         self.host_name = str(self._task.delegate_to or self.task_vars.get("inventory_hostname", "localhost"))
         if self.missing:
             raise AnsibleActionFail(remedy(self.missing))
-        module = type(self).__module__.rpartition(".")[2]
-        _result, arguments = self.validate_argument_spec(argument_spec=argument_spec(module, self.secret))
+        try:
+            _result, arguments = self.validate_argument_spec(argument_spec=self.spec)
+        except AnsibleActionFail as error:
+            role = self._task._role
+            raise AnsibleActionFail(
+                of_role(str(error), role.get_name(include_role_fqcn=False), self.task_vars) if role else str(error)
+            ) from None
         try:
             result.update(self.perform(arguments))
         except PoolerError as error:
@@ -68,6 +82,24 @@ class PoolerAction(ActionBase):
             return dict(self._low_level_execute_command(command, in_data=data))
         finally:
             context.no_log = shown
+
+
+_OPTION = re.compile(r"\b(option|argument|value of|found in) ('?)(\w+)")
+
+
+def of_role(words: str, role: str, variables: Mapping[str, Any]) -> str:
+    """What Ansible says of an option, with the variable of the role in its place, ROLE_OPTION, where there is one.
+
+    Of an option within another the outer one is the variable, which comes after `found in`.
+    """
+    inner = "found in" in words
+
+    def named(match: re.Match[str]) -> str:
+        before, quote, option = match.groups()
+        known = f"{role}_{option}" in variables and (before == "found in") == inner
+        return f"{before} {quote}{role}_{option}" if known else match[0]
+
+    return _OPTION.sub(named, words)
 
 
 def remedy(error: ImportError) -> str:

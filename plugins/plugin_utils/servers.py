@@ -1,6 +1,6 @@
 # Copyright: the pgfleet team
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The way to PostgreSQL from the controller: TCP, with TLS and the server's name verified; or the host's container."""
+"""The way to PostgreSQL from the controller: TCP, with TLS and the server's name verified."""
 
 from __future__ import annotations
 
@@ -8,17 +8,14 @@ import asyncio
 import json
 import re
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from ...pooler import sql
 from ...pooler.errors import InvalidError, Problem
 from ...pooler.server import Server
 from .action import remedy
-from .goal import DatabaseError, Observed, Place
-from .host import Host
-from .psql import Container
+from .goal import DatabaseError, Observed
 
 try:
     import asyncpg
@@ -117,16 +114,6 @@ class Servers:
         except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             return sql.masked(str(error) or type(error).__name__)
         return document
-
-
-def place(arguments: Mapping[str, Any], host: Host) -> Place:
-    """Where the options of the fragment `psql` say the database is. Raises InvalidError and DatabaseError."""
-    if not arguments["servers"]:
-        return Container(host, arguments["container"])
-    login = Login(**{name: arguments[name] for name in ("user", "password", "ca", "cert", "key")})
-    if (login.cert is None) != (login.key is None):
-        raise InvalidError([Problem("cert", "only one of cert and key is given", "give both or none")])
-    return Servers(arguments["servers"], login)
 
 
 def _parsed(texts: Sequence[str]) -> list[Server]:

@@ -55,6 +55,7 @@ class Bench:
         renew: bool = False,
         key_type: str = "ecdsa",
         brought: Sequence[Mapping[str, str]] = (),
+        authority: Mapping[str, Any] | None = None,
         **leaf: Any,
     ) -> dict[str, Any]:
         action = _action(certificate.ActionModule, check)
@@ -72,6 +73,7 @@ class Bench:
                 "brought": [{"directory": str(self.leaf), **each} for each in brought],
                 "authority_directory": None if brought else str(self.pki),
                 "passphrase": None if brought else PASSPHRASE,
+                "authority": authority,
             }
         )
         return result
@@ -148,6 +150,42 @@ def test_a_leaf_costs_two_trips_and_an_unchanged_one_costs_one(bench: Bench) -> 
     second = bench.issue()
     assert (second["changed"], second["trips"]) == (False, 1)
     assert second["leaves"][0]["serial"] == first["leaves"][0]["serial"]
+
+
+ASKED = {"common_name": "test authority", "days": 3650, "step": "due"}
+
+
+def test_a_host_gets_its_leaves_and_the_authority_in_one_task(bench: Bench) -> None:
+    planned = bench.issue(check=True, authority=ASKED)
+    assert planned["changed"]
+    assert not bench.pki.exists()
+    made = bench.issue(authority=ASKED)
+    assert made["changed"]
+    assert [shown["after_header"] for shown in made["diff"]] == [str(bench.pki / "ca.crt"), f"{bench.leaf}/current"]
+    assert made["trips"] == 2
+    again = bench.issue(authority=ASKED)
+    assert not again["changed"]
+    assert again["diff"] == []
+    assert again["trips"] == 1
+
+
+def test_a_step_of_the_authority_is_taken_before_leaves_are_issued(bench: Bench) -> None:
+    bench.issue(authority=ASKED)
+    first = bench.current("ca.crt")
+    told = bench.issue(authority=ASKED | {"step": "trust"})
+    assert told["changed"]
+    assert "reissue" in told["warnings"][0]
+    assert bench.current("ca.crt").startswith(first)
+    assert bench.current("ca.crt").count("BEGIN") == 2
+
+
+def test_an_authority_that_cannot_be_used_keeps_leaves_as_they_are(bench: Bench) -> None:
+    bench.issue(authority=ASKED)
+    before = bench.serials()
+    (bench.pki / "ca.key").write_bytes(b"no key")
+    with pytest.raises(PoolerError, match=r"ca\.key"):
+        bench.issue(renew=True, authority=ASKED)
+    assert bench.serials() == before
 
 
 def test_a_leaf_that_is_not_due_is_issued_anew_when_that_is_asked_for(bench: Bench) -> None:
@@ -439,7 +477,7 @@ def test_a_brought_leaf_whose_files_were_touched_is_put_there_again(bench: Bench
 
 
 def test_the_end_of_a_brought_leaf_is_told_in_the_last_third_of_its_life(bench: Bench) -> None:
-    assert "warnings" not in bench.issue(brought=[elsewhere(days=90, age=59)])
+    assert not bench.issue(brought=[elsewhere(days=90, age=59)])["warnings"]
     assert "bring the next one" in bench.issue(brought=[elsewhere(days=90, age=61)])["warnings"][0]
 
 

@@ -19,9 +19,9 @@ EXPORTERS, POSTGRES = ["/etc/pgfleet/tls/exporters"], ["/etc/pgfleet/tls/postgre
 
 
 def directories(place: Path, groups: dict[str, list[str]]) -> dict[str, list[str]]:
-    """Of the leaves that the first role of the play is given, by host; sorted."""
+    """Of the leaves that the first role is given, by host; sorted."""
     (play,) = yaml.safe_load(PLAYBOOK.read_text())
-    leaves = play["roles"][0]["vars"]["certificates_leaves"]
+    leaves = play["tasks"][0]["vars"]["certificates_leaves"]
     told = {"<<": "{{ inventory_hostname }}", "leaves": leaves}
     asked = {
         "hosts": "all",
