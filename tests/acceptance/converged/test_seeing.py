@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import re
 import ssl
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import psycopg
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from pooler import units
 from tests.acceptance import clients, health
 from tests.acceptance.remote import Remote
 from tests.acceptance.scenario import CONSOLES, DATABASE, POOLER, PORT, Scenario
@@ -78,6 +80,14 @@ def test_a_refused_login_is_counted_with_its_reason(lab: Scenario, leaf: Path) -
     with pytest.raises(psycopg.OperationalError):
         clients.connect(lab, password="wrong").close()
     assert health.until(lambda: refused() == before + 1)
+
+
+def test_the_journal_has_what_clients_do_and_not_each_question_of_the_agent(lab: Scenario, pooler: Remote) -> None:
+    assert clients.by_asyncpg(lab, "app", "app") == ("app", "app")
+    assert health.ask(lab, "/ready")[0] == 200, "no instance is ready of which the last answer is older than 2 s"
+    said = pooler.sh("journalctl --sync; journalctl --unit='pgbouncer@*' --since=-30s --output=cat")
+    assert "login attempt: db=app user=app" in said
+    assert [line for line in said.splitlines() if re.search(units.WATCHING, line)] == []
 
 
 def test_until_when_the_servers_certificates_are_valid_is_told(lab: Scenario, leaf: Path) -> None:
