@@ -21,6 +21,9 @@ from .units import AGENT, SOCKET, SYSCTL, TMPFILES, UNITS
 
 _WANTS = "/etc/systemd/system/sockets.target.wants"
 _TRIAL = "pgbouncer-trial"
+_TROUBLE = " (WARNING|ERROR|FATAL) "
+"""Lines of the engine's log that say why it does not take a file."""
+
 _LATE = "/run/systemd/system/pgbouncer@$1.service.d"
 """Where systemd is told to wait longer before it starts an instance anew: while that is drained."""
 
@@ -28,38 +31,43 @@ _LATE = "/run/systemd/system/pgbouncer@$1.service.d"
 def trial(pooler: Pooler, release: str) -> str:
     """Start the new files in a container of their own: no network, private sockets. Its answers are in `consoles`.
 
-    It sees a copy of the configuration with the new files in it; what the instances read is not touched.
+    It sees a copy of the configuration with the new files in it; what the instances read is not touched. All that is
+    asked there is asked by the one process that podman starts: each further one would cost as much as the engine.
     """
     console = pooler.consoles[0]
-    return f"""{functions(pooler)}
-mkdir -p etc sockets/{console}
+    return f"""mkdir -p etc sockets/{console}
 [ ! -d {CONFIGURATION} ] || cp -a {CONFIGURATION}/. etc/
 [ ! -d files{CONFIGURATION} ] || cp -a files{CONFIGURATION}/. etc/
 chmod 0755 . etc etc/releases etc/releases/{release} etc/databases
 chown -R {pooler.uid}:{pooler.uid} sockets
-podman rm --force --time 0 {_TRIAL} >/dev/null 2>&1 || :
 section "step trial"
-podman run --detach --name {_TRIAL} --pull=never --network=none --user {pooler.uid}:{pooler.uid} --read-only \\
-  --cap-drop=all --security-opt=no-new-privileges --log-driver=k8s-file --entrypoint pgbouncer \\
-  --volume "$PWD/etc:{CONFIGURATION}:ro,z" --volume "$PWD/sockets:{RUNTIME}:z" \\
-  {shlex.quote(pooler.image)} {RELEASES}/{release}/{console}.ini >/dev/null
-tries=0
-until podman exec {_TRIAL} psql -X -q -h {RUNTIME}/{console} -p {pooler.port} -U pgbouncer -d pgbouncer \\
-  -c 'SHOW VERSION' >/dev/null 2>&1; do
-  tries=$((tries + 1))
-  if [ $tries -ge 100 ] || [ "$(podman inspect --format '{{{{.State.Running}}}}' {_TRIAL})" != true ]; then
-    podman logs {_TRIAL} 2>&1 | grep -E ' (WARNING|ERROR|FATAL) ' >&2 || podman logs {_TRIAL} >&2
-    podman rm --force --time 0 {_TRIAL} >/dev/null
-    exit 1
-  fi
-  sleep 0.1
-done
+podman run --rm --replace --name {_TRIAL} --stop-timeout=0 --pull=never --network=none \\
+  --user {pooler.uid}:{pooler.uid} --read-only --cap-drop=all --security-opt=no-new-privileges --log-driver=none \\
+  --volume "$PWD/etc:{CONFIGURATION}:ro,z" --volume "$PWD/sockets:{RUNTIME}:z" --entrypoint sh \\
+  {shlex.quote(pooler.image)} -c {shlex.quote(_tried(pooler, release))} - {console} >/dev/null || {{
+  [ ! -f sockets/log ] || grep -E '{_TROUBLE}' sockets/log >&2 || cat sockets/log >&2
+  exit 1; }}
 {_tools(pooler)}section consoles
-podman exec {_TRIAL} sh -c {shlex.quote(ask_consoles(asked(pooler)))} - {console} 2>/dev/null
+cat sockets/consoles
 section words
-podman logs {_TRIAL} 2>&1 | grep -E ' (WARNING|ERROR|FATAL) ' || :
-podman rm --force --time 0 {_TRIAL} >/dev/null
+grep -E '{_TROUBLE}' sockets/log || :
 """
+
+
+def _tried(pooler: Pooler, release: str) -> str:
+    """Runs in the container, and leaves what it found beside the sockets. Fails when the engine does not come up."""
+    console = pooler.consoles[0]
+    return f"""cd {RUNTIME} || exit
+pgbouncer {RELEASES}/{release}/{console}.ini >log 2>&1 &
+tries=0
+until [ -S {console}/.s.PGSQL.{pooler.port} ]; do
+  tries=$((tries + 1))
+  [ $tries -lt 400 ] && kill -0 $! 2>/dev/null || exit 1
+  sleep 0.05
+done
+! command -v pooler >/dev/null || : >tools
+{{ {ask_consoles(asked(pooler))}; }} >consoles 2>/dev/null
+:"""
 
 
 def _tools(pooler: Pooler) -> str:
@@ -72,8 +80,7 @@ def _tools(pooler: Pooler) -> str:
     if not needed:
         return ""
     who = " and ".join(needed)
-    return f"""podman exec {_TRIAL} sh -c 'command -v pooler' >/dev/null || {{
-  podman rm --force --time 0 {_TRIAL} >/dev/null
+    return f"""[ -e sockets/tools ] || {{
   echo "the image has no command pooler, without which {who} cannot be; take our image, or do without" >&2
   exit 1; }}
 """
@@ -102,7 +109,7 @@ def apply(pooler: Pooler, plan: Plan, release: str, hosts: bytes | None) -> str:
     steps += _units(pooler) if plan.units else []
     if plan.switch:
         steps += [f"switch {release}"]
-    steps += [f"reload {console}" for console in plan.reload]
+    steps += [f"reload {' '.join(map(str, plan.reload))}"] if plan.reload else []
     for console in plan.reload:
         steps += [f"console {console} {shlex.quote(f'RECONNECT {quoted(name)}')}" for name in plan.reconnect]
         steps += [f"expel {console} {shlex.quote(name)}" for name in plan.expel]
@@ -226,6 +233,13 @@ def functions(pooler: Pooler) -> str:
     return text
 
 
+_RELOAD = f"""{PORT}
+for console in "$@"; do
+  psql -X -q -v ON_ERROR_STOP=1 -h {RUNTIME}/$console -p "$(port "$console")" -U pgbouncer -d pgbouncer \\
+    -c RELOAD >/dev/null || echo "$console"
+done"""
+"""Runs in a container, and prints who does not do so."""
+
 _FUNCTIONS = f"""
 {PORT}
 began=$(date +%s)
@@ -273,9 +287,12 @@ console() {{
   timeout 60 podman exec "pgbouncer-$1" psql -X -q -v ON_ERROR_STOP=1 -h "{RUNTIME}/$1" -p "$(port "$1")" \\
     -U pgbouncer -d pgbouncer -c "$2" >/dev/null
 }}
-reload() {{
-  section "step reload $1"
-  console "$1" RELOAD || {{ journal "$1"; return 1; }}
+reload() {{  # instances, by one process in the first of them
+  section "step reload $*"
+  refused=$(timeout 60 podman exec "pgbouncer-$1" sh -c {shlex.quote(_RELOAD)} - "$@") || refused=$*
+  [ -n "$refused" ] || return 0
+  for each in $refused; do journal "$each"; done
+  return 1
 }}
 expel() {{  # the sessions of a user end; logins that began before the RELOAD are waited for, since they still get in
   section "step expel $1 $2"
@@ -323,13 +340,16 @@ stop() {{
 start() {{
   section "step start $1"
   rm -rf "{_LATE}"
-  systemctl daemon-reload
+  loaded "$1" || systemctl daemon-reload
   systemd-tmpfiles --create {TMPFILES}
   systemctl reset-failed "pgbouncer@$1.service" 2>/dev/null || :
   # A socket unit without its service may have lost the unix socket's path.
   [ ! -f {SOCKET} ] || {{ systemctl stop "pgbouncer@$1.socket"; systemctl start "pgbouncer@$1.socket"; }}
-  systemctl start "pgbouncer@$1.service" || {{ withdraw "$1"; return 1; }}
-  answers "$1" || {{ withdraw "$1"; return 1; }}
+  systemctl start "pgbouncer@$1.service" && answers "$1" || {{ withdraw "$1"; return 1; }}
+}}
+loaded() {{  # whether systemd has read the units of an instance as they are now
+  [ "$(systemctl show --property=LoadState --value "pgbouncer@$1.service")" = loaded ] &&
+    ! systemctl show --property=NeedDaemonReload "pgbouncer@$1.service" "pgbouncer@$1.socket" | grep -q yes
 }}
 withdraw() {{  # who waits at an instance that does not come up is better served by the others, if there are any
   if systemctl list-units --plain --no-legend --state=active 'pgbouncer@*.service' | grep -qv "^pgbouncer@$1"; then
@@ -340,10 +360,10 @@ withdraw() {{  # who waits at an instance that does not come up is better served
 }}
 again() {{
   section "step restart $1"
-  systemctl restart "pgbouncer@$1.service" || {{ journal "$1"; return 1; }}
-  answers "$1" || {{ journal "$1"; return 1; }}
+  systemctl restart "pgbouncer@$1.service" && answers "$1" || {{ journal "$1"; return 1; }}
 }}
-answers() {{  # an engine without sd_notify is ready when its console is; at most 15 s
+answers() {{  # an engine that systemd does not hear of (sd_notify) is ready when its console is; at most 15 s
+  [ ! -f {SOCKET} ] || return 0
   tries=0
   until console "$1" 'SHOW VERSION' 2>/dev/null; do
     tries=$((tries + 1)); [ $tries -lt 150 ] || return 1; sleep 0.1

@@ -124,7 +124,8 @@ def _with_death(stream: bytes, cut: Cut, step: int) -> bytes:
             content = file.read()
             if entry.name == "script":
                 content, count = re.subn(place.encode(), lambda _match: death.encode(), content, count=1)
-                assert count == 1, "the script is no longer as this expects"
+                # Not every script has the function; where none has it, nothing is cut, and the test says so.
+                assert count == 1 or cut.function, "the script is no longer as this expects"
                 entry.size = len(content)
             after.addfile(entry, io.BytesIO(content))
     return gzip.compress(changed.getvalue())

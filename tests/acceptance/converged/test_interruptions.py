@@ -126,7 +126,7 @@ def test_a_change_of_settings_and_users_may_be_killed_anywhere(lab: Scenario, po
             assert kept.execute("SELECT 1").fetchone() == (1,)
 
     cuts = walk(lab, pooler, tmp_path, (states[0], states[1]), "script", two_sessions)
-    assert "at step 4 of script 2" in cuts
+    assert "at step 3 of script 2" in cuts
 
 
 def test_a_rolling_restart_may_be_killed_anywhere(lab: Scenario, pooler: Remote, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import socket
 import ssl
@@ -110,7 +111,23 @@ def test_another_authority_is_not_trusted_by_clients(lab: Scenario) -> None:
         clients.connect(lab, sslrootcert="system")
 
 
+def test_no_session_ticket_is_made_that_no_client_would_use(lab: Scenario) -> None:
+    with _connected(lab, ssl.TLSVersion.TLSv1_3) as client:
+        startup = struct.pack("!I", 3 << 16) + b"user\0app\0database\0app\0\0"
+        client.sendall(struct.pack("!I", len(startup) + 4) + startup)
+        # Tickets come before the first answer.
+        assert client.recv(1) == b"R"
+        assert client.session
+        assert not client.session.has_ticket
+
+
 def _handshake(lab: Scenario, version: ssl.TLSVersion) -> str | None:
+    with _connected(lab, version) as client:
+        return client.version()
+
+
+@contextlib.contextmanager
+def _connected(lab: Scenario, version: ssl.TLSVersion) -> Iterator[ssl.SSLSocket]:
     context = ssl.create_default_context(cafile=str(lab.root))
     context.set_ciphers("ALL:@SECLEVEL=0")
     context.minimum_version = context.maximum_version = version
@@ -118,4 +135,4 @@ def _handshake(lab: Scenario, version: ssl.TLSVersion) -> str | None:
         plain.sendall(struct.pack("!II", 8, 80877103))
         assert plain.recv(1) == b"S"
         with context.wrap_socket(plain, server_hostname=POOLER) as wrapped:
-            return wrapped.version()
+            yield wrapped
