@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import getpass
 import json
-import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ..errors import PoolerError
+from . import asking
 
 
 def render(parsed: argparse.Namespace) -> int:
@@ -70,7 +70,8 @@ def _render_compose(parsed: argparse.Namespace) -> int:
     if not parsed.output:
         raise PoolerError("certificates and passwords are to be kept: give --output")
     given = _variables(Path(parsed.variables))
-    for path in project.write(given, Path(parsed.output), _passphrase):
+    passphrase = partial(asking.secret, "Passphrase of the authority's key")
+    for path in project.write(given, Path(parsed.output), passphrase):
         print(path)
     return 0
 
@@ -98,13 +99,6 @@ def _write(directory: str, name: str, text: str) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(text, encoding="utf-8")
     print(target)
-
-
-def _passphrase() -> str:
-    """Of the authority's key; asked for as passwords are."""
-    if sys.stdin.isatty():
-        return getpass.getpass("Passphrase of the authority's key: ")
-    return sys.stdin.readline().rstrip("\n")
 
 
 def _variables(path: Path) -> dict[str, Any]:

@@ -6,7 +6,6 @@ Each imports its own rooms: `leader` runs on every host in every run, and should
 from __future__ import annotations
 
 import argparse
-import getpass
 import json
 import sys
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import PoolerError
+from . import asking
 
 if TYPE_CHECKING:
     import ssl
@@ -22,11 +22,9 @@ if TYPE_CHECKING:
 
 
 def scram(parsed: argparse.Namespace) -> int:
-    """The password comes from the terminal without an echo, or from standard input; never from the arguments."""
     from .. import scram
 
-    password = getpass.getpass() if sys.stdin.isatty() else sys.stdin.readline().rstrip("\n")
-    print(scram.verifier(password, iterations=parsed.iterations))
+    print(scram.verifier(asking.secret("Password"), iterations=parsed.iterations))
     return 0
 
 
