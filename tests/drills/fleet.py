@@ -23,8 +23,11 @@ ROLE = """\
 - name: The pgbouncer role alone
   hosts: pooler
   gather_facts: false
-  roles:
-    - role: pgfleet.pooler.pgbouncer
+  tasks:
+    - name: As in poolers.yml
+      ansible.builtin.import_role:
+        name: pgfleet.pooler.pgbouncer
+        rolespec_validate: false
 """
 
 

@@ -26,6 +26,7 @@ class Member:
     def __init__(self, place: Path) -> None:
         self.status, self.body = "200 OK", CLUSTER
         self.resumed: list[bool | None] = []
+        self.asked: list[str] = []
         self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._tls.load_cert_chain(place / "tls.crt", place / "tls.key")
         self._socket = socket.create_server(("127.0.0.1", 0))
@@ -52,7 +53,7 @@ class Member:
                 # Of a client that refuses the certificate nothing more is heard.
                 with contextlib.suppress(ssl.SSLError), self._tls.wrap_socket(plain, server_side=True) as connection:
                     self.resumed.append(connection.session_reused)
-                    connection.recv(4096)
+                    self.asked.append(connection.recv(4096).decode().partition("\r\n")[0])
                     connection.sendall(f"HTTP/1.0 {self.status}\r\n\r\n".encode() + self.body)
 
 
@@ -85,6 +86,12 @@ def test_a_session_is_taken_up_again(api: Api, member: Member) -> None:
         assert seen.cluster
         assert seen.cluster.members[0].leads
     assert member.resumed == [False, True, True]
+
+
+@pytest.mark.parametrize("end", ["", "/"])
+def test_a_path_in_the_url_is_kept(member: Member, place: Path, end: str) -> None:
+    asyncio.run(view(Api(f"{member.url}/behind/a/proxy{end}", patroni.context(str(place / "ca.crt")))))
+    assert member.asked == ["GET /behind/a/proxy/cluster HTTP/1.0"]
 
 
 def test_what_is_no_answer_is_told(api: Api, member: Member) -> None:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 
 from .scene import DATABASES, POOLER, Scene
+
+Finding = dict[str, str]
 
 WAIT = 60
 """Seconds until everybody has read a file, on a busy machine."""
@@ -22,26 +25,33 @@ ENDED = 2 + 1 + len(DATABASES)
 
 def expiries(scene: Scene, verdict: str, wanted: int) -> int:
     """How many certificates doctor has that verdict of, when it is as many as `wanted` or WAIT is over."""
-    until = time.monotonic() + WAIT
-    while True:
-        found = [each for each in _findings(scene) if (each["check"], each["verdict"]) == ("expiry", verdict)]
-        if len(found) >= wanted or time.monotonic() > until:
-            return len(found)
-        time.sleep(1)
+
+    def such() -> list[Finding]:
+        return [each for each in _findings(scene) if (each["check"], each["verdict"]) == ("expiry", verdict)]
+
+    return len(_asked(such, lambda found: len(found) >= wanted))
 
 
 def troubles(scene: Scene) -> int:
     """How much is not as it should be, as soon as nothing is or when WAIT is over."""
+
+    def such() -> list[Finding]:
+        return [each for each in _findings(scene) if each["verdict"] != "ok" and each["check"] != KNOWN]
+
+    left = _asked(such, lambda found: not found)
+    scene.wrong.extend(f"doctor: {each['check']} {each['place']}: {each['evidence']}" for each in left)
+    return len(left)
+
+
+def _asked(what: Callable[[], list[Finding]], enough: Callable[[list[Finding]], bool]) -> list[Finding]:
+    """Again and again; each time takes as long as doctor does."""
     until = time.monotonic() + WAIT
-    while True:
-        found = [each for each in _findings(scene) if each["verdict"] != "ok" and each["check"] != KNOWN]
-        if not found or time.monotonic() > until:
-            scene.wrong.extend(f"doctor: {each['check']} {each['place']}: {each['evidence']}" for each in found)
-            return len(found)
-        time.sleep(1)
+    while not enough(found := what()) and time.monotonic() < until:
+        pass
+    return found
 
 
-def _findings(scene: Scene) -> list[dict[str, str]]:
+def _findings(scene: Scene) -> list[Finding]:
     # Its exit status is the worst verdict.
     said = scene.fleet.sh(POOLER, "podman exec pgbouncer-agent pooler doctor --json || :")
     return list(json.loads(said)["findings"]) if said else []
