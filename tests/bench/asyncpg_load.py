@@ -1,6 +1,7 @@
 """Clients of asyncpg, each with so many transactions: `python -m tests.bench.asyncpg_load`, settings as JSON on stdin.
 
-Prints how many seconds they took. With `fresh`, each transaction is over a connection of its own.
+Once they are connected it says so, begins when it is told to, prints how many seconds they took, and leaves when
+standard input ends. With `fresh`, each transaction is over a connection of its own.
 """
 
 from __future__ import annotations
@@ -25,9 +26,12 @@ async def main() -> None:
     clients = [None] * given["clients"]
     if not given["fresh"]:
         clients = await asyncio.gather(*(asyncpg.connect(**options) for _client in clients))
+    print("ready", flush=True)
+    sys.stdin.readline()
     began = time.monotonic()
     await asyncio.gather(*(_work(client, options, given["each"]) for client in clients))
     print(time.monotonic() - began, flush=True)
+    sys.stdin.read()
 
 
 async def _work(client: Any, options: Mapping[str, Any], each: int) -> None:

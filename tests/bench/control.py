@@ -40,20 +40,26 @@ _PLAYBOOK = Path(__file__).with_name("by_hand") / "pooler.yml"
 _OURS = """\
 - hosts: pooler
   gather_facts: false
-  roles:
-    - role: pgfleet.pooler.certificates
+  tasks:
+    - ansible.builtin.import_role:
+        name: pgfleet.pooler.certificates
+        rolespec_validate: false
       vars:
         certificates_leaves:
           - {directory: /etc/pgbouncer/tls/server, usages: [server], owner: 6432}
           - {directory: /etc/pgbouncer/tls/client, common_name: pgbouncer, usages: [client], owner: 6432}
 - hosts: database
   gather_facts: false
-  roles:
-    - role: pgfleet.pooler.auth_query
+  tasks:
+    - ansible.builtin.import_role:
+        name: pgfleet.pooler.auth_query
+        rolespec_validate: false
 - hosts: pooler
   gather_facts: false
-  roles:
-    - role: pgfleet.pooler.pgbouncer
+  tasks:
+    - ansible.builtin.import_role:
+        name: pgfleet.pooler.pgbouncer
+        rolespec_validate: false
 """
 # What Ansible costs before it does anything.
 _START = """\

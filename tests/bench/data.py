@@ -20,8 +20,8 @@ from . import peers, usage
 from .ways import CLIENTS, Run, Scene, Way, middle, ratio
 
 ROUNDS = 5
-READS, CONNECTIONS = 300, 4
-"""Transactions of each client: of one who stays connected, and of one who connects for each."""
+READS, QUERIES, CONNECTIONS = 600, 150, 4
+"""Transactions of each client: of one of pgbench's and of asyncpg's who stay, and of one who connects for each."""
 RESULTS = Path("build/bench/rounds.json")
 
 DIRECT = "PostgreSQL itself"
@@ -34,20 +34,22 @@ LAB = {
         **{name: {"groups": ["pooler"], "images": ["pooler"]} for name in HOSTS},
     },
 }
-OURS = tuple(f"ours, {count}" for count in HOSTS.values())
+SESSIONS = "ours, sessions"
+"""One instance too, by a database that pools as all the others do: each client keeps its server connection."""
+OURS = (*(f"ours, {count}" for count in HOSTS.values()), SESSIONS)
 LOGINS = "logins"
 
-_POOL = 20
+_POOL, _SESSIONS = 20, "app_sessions"
 _MANY = 5000
-_PAIRS = 10
+_PAIRS = 8
 _LEVEL = 0.95
 """What is called level with another: closer than that, rounds differ by chance."""
 
 _STAY: Mapping[str, Callable[[Scene, Way], Run]] = {
     "simple": lambda scene, way: scene.pgbench(way, *_reads("simple")),
     "prepared": lambda scene, way: scene.pgbench(way, *_reads("prepared")),
-    "asyncpg": lambda scene, way: scene.asyncpg(way, READS // 2, prepared=False, fresh=False),
-    "asyncpg, prepared": lambda scene, way: scene.asyncpg(way, READS // 2, prepared=True, fresh=False),
+    "asyncpg": lambda scene, way: scene.asyncpg(way, QUERIES, prepared=False, fresh=False),
+    "asyncpg, prepared": lambda scene, way: scene.asyncpg(way, QUERIES, prepared=True, fresh=False),
 }
 _COME_AND_GO: Mapping[str, Callable[[Scene, Way], Run]] = {
     "simple, each connects": lambda scene, way: scene.pgbench(way, *_reads("simple", CONNECTIONS), "-C"),
@@ -55,6 +57,8 @@ _COME_AND_GO: Mapping[str, Callable[[Scene, Way], Run]] = {
     "asyncpg, each connects": lambda scene, way: scene.asyncpg(way, CONNECTIONS // 2, prepared=True, fresh=True),
 }
 COLUMNS = {**_STAY, **_COME_AND_GO}
+_WITH_LOGINS = ("simple", "prepared")
+"""pgbench does not say when its clients have connected, so what their logins cost is taken off."""
 
 Rounds = Mapping[str, Mapping[str, list[Run]]]
 """By column, and in that by way."""
@@ -67,9 +71,10 @@ def run(fleet: Fleet) -> list[Figure]:
     given = peers.Given(fleet, addresses["db1"], "pool1", addresses["pool1"], fleet.password)
     with peers.running(given, peers.others(given)) as up:
         ways = {DIRECT: Way(addresses["db1"], 5432, ())}
-        for name, host in zip(OURS, HOSTS, strict=True):
+        for name, host in zip(OURS, HOSTS, strict=False):
             units = usage.unit(fleet.paths.lab, host, "pgbouncer@*.service")
             ways[name] = Way(addresses[host], 6432, tuple(units))
+        ways[SESSIONS] = replace(ways[OURS[0]], database=_SESSIONS)
         ways |= up
         scene.fill(ways[DIRECT])
         rounds = _rounds(scene, ways)
@@ -97,7 +102,10 @@ def _size(fleet: Fleet) -> None:
     for host, count in HOSTS.items():
         changes = {
             "pgbouncer_instances": count,
-            "pgbouncer_databases": [{"name": "app", "pool_size": _POOL // count}],
+            "pgbouncer_databases": [
+                {"name": "app", "pool_size": _POOL // count},
+                {"name": _SESSIONS, "dbname": "app", "pool_size": _POOL // count, "pool_mode": "session"},
+            ],
             # The kernel does not share connections out evenly.
             "pgbouncer_settings": {"max_client_conn": _MANY * 6 // 5},
             "pgbouncer_nofile": 0,
@@ -120,7 +128,7 @@ def _rounds(scene: Scene, ways: Mapping[str, Way]) -> Rounds:
         for column, load in COLUMNS.items():
             for name, way in ways.items():
                 result = load(scene, way)
-                found[column][name].append(without(result, logins[name]) if column in _STAY else result)
+                found[column][name].append(without(result, logins[name]) if column in _WITH_LOGINS else result)
         print(f"round {number + 1} of {ROUNDS}: {time.monotonic() - began:.0f} s", flush=True)
     return found
 
@@ -226,7 +234,7 @@ def _idle(scene: Scene, ways: Mapping[str, Way]) -> list[Figure]:
     """Memory of the pooler for a client that has logged in and does nothing."""
     figures = []
     for name, way in ways.items():
-        if name != DIRECT:
+        if name not in (DIRECT, SESSIONS):
             # The guide's default is 100 clients; those with a process for each client have room for few.
             count = {peers.GUIDE: 90, peers.PGAGROAL: 30, peers.PGPOOL: 30}.get(name, 1000)
             figures.append(Figure(f"an idle client: {name}", scene.idle(way, count) / count * 1024, "KiB"))

@@ -1,8 +1,8 @@
 """Other poolers in front of the same PostgreSQL, as processes in the network of one pooler host.
 
-`bare`: the engine with the very files of that host's instance, and nothing around it; `sessions`: the same with
-session pooling. `guide`: PgBouncer as the usual guide for EC2 sets it up in a container: one instance, a password in
-the userlist, an RSA key of 4096 bits, everything else by default. pgagroal and Pgpool-II are Debian's.
+`bare`: the engine with the very files of that host's instance, and nothing around it. `guide`: PgBouncer as the usual
+guide for EC2 sets it up in a container: one instance, a password in the userlist, an RSA key of 4096 bits, everything
+else by default. pgagroal and Pgpool-II are Debian's.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from cryptography.x509.oid import NameOID
 
 from tests.drills.fleet import Fleet
 from tests.engine import trial
-from tests.lab import debian, network
+from tests.lab import debian, images, network
 
 from . import usage
 from .ways import Way
 
-BARE, SESSIONS, GUIDE, PGAGROAL, PGPOOL = "bare engine", "bare, sessions", "guide", "pgagroal", "Pgpool-II"
+BARE, GUIDE, PGAGROAL, PGPOOL = "bare engine", "guide", "pgagroal", "Pgpool-II"
 
 _TREE = debian.Recipe(packages=("pgbouncer", "pgagroal", "pgpool2"))
 _UID = 6432
@@ -92,10 +92,14 @@ def running(given: Given, peers: Iterable[Peer]) -> Iterator[Mapping[str, Way]]:
 
 
 def engine(given: Given, name: str, port: int, changes: Mapping[str, str], before: str = "") -> Peer:
-    """The host's engine by itself, with other settings. `before` is sh."""
+    """The host's engine by itself, with other settings, and with OpenSSL's from the image. `before` is sh."""
     ini = given.fleet.sh(given.host, "cat /etc/pgbouncer/current/50001.ini")
-    text = with_settings(ini, {"listen_port": str(port), "unix_socket_dir": "/mnt", **changes})
-    return Peer(name, port, {"pgbouncer.ini": text}, f"{before}\nexec pgbouncer /mnt/pgbouncer.ini", copied=True)
+    files = {
+        "pgbouncer.ini": with_settings(ini, {"listen_port": str(port), "unix_socket_dir": "/mnt", **changes}),
+        "openssl.cnf": (images.image("pooler").root / "etc/ssl/openssl.cnf").read_text(),
+    }
+    start = f"export OPENSSL_CONF=/mnt/openssl.cnf\n{before}\nexec pgbouncer /mnt/pgbouncer.ini"
+    return Peer(name, port, files, start, copied=True)
 
 
 def with_settings(ini: str, settings: Mapping[str, str]) -> str:
@@ -113,7 +117,6 @@ def others(given: Given) -> list[Peer]:
     word = given.password
     return [
         engine(given, BARE, 6501, {}),
-        engine(given, SESSIONS, 6505, {"pool_mode": "session"}),
         Peer(
             GUIDE,
             6502,

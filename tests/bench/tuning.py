@@ -51,6 +51,9 @@ CHANGES: Mapping[str, Change] = {
     "curve P-256 alone": Change({"client_tls_ecdhcurve": "prime256v1"}),
     # As openssl and most who set up TLS by hand leave it.
     "a leaf without its authority": Change(before="sed -i '/-END/q' /etc/pgbouncer/tls/server/*/tls.crt"),
+    # OpenSSL's own default, and Debian's.
+    "two session tickets": Change(before="unset OPENSSL_CONF"),
+    "no hybrid key exchange": Change(before="echo 'Groups = X25519:P-256' >> /mnt/openssl.cnf"),
     "one processor": Change(before="taskset --cpu-list --pid 0 $$ >&2"),
     "libevent's list of changes": Change(before="export EVENT_EPOLL_USE_CHANGELIST=1"),
 }

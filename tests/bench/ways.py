@@ -32,6 +32,7 @@ class Way:
     host: str
     port: int
     groups: tuple[Path, ...]
+    database: str = "app"
 
 
 @dataclass(frozen=True)
@@ -87,14 +88,25 @@ class Scene:
         return self._counted(way, load)
 
     def asyncpg(self, way: Way, each: int, *, prepared: bool, fresh: bool) -> Run:
-        connect = {"host": way.host, "port": way.port, "user": "app", "database": "app", "ssl": "require"}
+        """What it costs that clients who stay come and go is not counted."""
+        connect = {"host": way.host, "port": way.port, "user": "app", "database": way.database, "ssl": "require"}
         connect["password"] = self.password
         given = {"connect": connect, "clients": CLIENTS, "each": each, "prepared": prepared, "fresh": fresh}
-        return self._counted(way, lambda: self._said("asyncpg_load", given, each))
+        with self._client("asyncpg_load", given) as process:
+            connected = process.stdout.readline() if process.stdout else ""
+            run = self._counted(way, lambda: _begun(process, each)) if connected else Run(0, 0.0, 0.0, 0.0)
+            process.communicate()
+        return run
 
     def logins(self, way: Way, each: int) -> Run:
         """By clients who spend little on it themselves."""
-        return self._counted(way, lambda: self._said("logins_load", self._login(way, CLIENTS, each), each))
+
+        def load() -> tuple[int, float]:
+            with self._client("logins_load", self._login(way, CLIENTS, each)) as process:
+                seconds, _nothing = process.communicate()
+            return (0, 0.0) if process.returncode else (CLIENTS * each, CLIENTS * each / float(seconds))
+
+        return self._counted(way, load)
 
     def idle(self, way: Way, count: int) -> float:
         """MiB more than before while so many clients have logged in and do nothing. NaN when they cannot log in."""
@@ -114,18 +126,13 @@ class Scene:
         return float("nan") if process.returncode else float(said)
 
     def _login(self, way: Way, clients: int, each: int) -> dict[str, Any]:
-        where = {"host": way.host, "port": way.port, "parameters": {"user": "app", "database": "app"}}
+        where = {"host": way.host, "port": way.port, "parameters": {"user": "app", "database": way.database}}
         return {**where, "password": self.password, "clients": clients, "each": each}
 
     def _counted(self, way: Way, load: Callable[[], tuple[int, float]]) -> Run:
         before, server = usage.cpu(*way.groups), usage.cpu(*self.server)
         done, rate = load()
         return Run(done, rate, usage.cpu(*way.groups) - before, usage.cpu(*self.server) - server)
-
-    def _said(self, module: str, given: Mapping[str, Any], each: int) -> tuple[int, float]:
-        with self._client(module, given) as process:
-            seconds, _nothing = process.communicate()
-        return (0, 0.0) if process.returncode else (CLIENTS * each, CLIENTS * each / float(seconds))
 
     def _client(self, module: str, given: Mapping[str, Any]) -> subprocess.Popen[str]:
         command = [*self._inside, sys.executable, "-m", f"tests.bench.{module}"]
@@ -137,7 +144,7 @@ class Scene:
 
     def _pgbench(self, way: Way, *arguments: str, script: str = "") -> subprocess.CompletedProcess[str]:
         command = [*self._inside, "chroot", f"--userspec={_POSTGRES}", str(images.image("spilo").root), _PGBENCH]
-        command += ["-h", way.host, "-p", str(way.port), "-U", "app", *arguments, "app"]
+        command += ["-h", way.host, "-p", str(way.port), "-U", "app", *arguments, way.database]
         # libpq looks for a certificate in the home of whoever calls.
         environment = {**os.environ, "PGPASSWORD": self.password, "PGSSLMODE": "require", "HOME": "/nonexistent"}
         return subprocess.run(command, input=script, capture_output=True, text=True, env=environment, check=False)
@@ -145,6 +152,16 @@ class Scene:
     @property
     def _inside(self) -> list[str]:
         return ["prlimit", f"--nofile={_FILES}", "ip", "netns", "exec", network.lab_namespace(self.lab)]
+
+
+def _begun(process: subprocess.Popen[str], each: int) -> tuple[int, float]:
+    """Has connected clients begin, and waits for what they say at the end."""
+    assert process.stdin
+    assert process.stdout
+    process.stdin.write("\n")
+    process.stdin.flush()
+    said = process.stdout.readline()
+    return (CLIENTS * each, CLIENTS * each / float(said)) if said else (0, 0.0)
 
 
 def ratio(some: Sequence[Run], others: Sequence[Run], of: Callable[[Run], float]) -> float:
