@@ -18,7 +18,7 @@ from tests.drills.figures import Figure
 from tests.lab import hosts, images
 from tests.secret_search import search
 
-from .stage import Stage, until
+from .stage import Stage
 
 ACCEPTANCE = "tests/acceptance/compose"
 POSTGRES_UID = 101
@@ -29,7 +29,7 @@ def up(stage: Stage) -> list[Figure]:
     write(stage, model(stage))
     began = time.monotonic()
     stage.compose("up", "--detach")
-    until(stage.logs_in)
+    stage.until("a first login", stage.logs_in)
     return [Figure("compose: from `up` to the first login", time.monotonic() - began, "s")]
 
 
@@ -90,7 +90,7 @@ def _a_line_more(stage: Stage, before: dict[str, str]) -> list[Figure]:
     write(stage, given)
     stage.compose("up", "--detach")
     password = (stage.project / "passwords/shop").read_text().strip()
-    until(lambda: stage.logs_in(user="shop", dbname="shop", password=password))
+    stage.until("a login of the new user", lambda: stage.logs_in(user="shop", dbname="shop", password=password))
     seconds = time.monotonic() - began
     after = _containers(stage)
     others = {name for name in before if not re.fullmatch(r"pgbouncer-\d+", name)}

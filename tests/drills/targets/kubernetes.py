@@ -16,7 +16,7 @@ from pooler.targets import manifest
 from tests.drills.figures import Figure
 from tests.lab import hosts
 
-from .stage import Stage, until
+from .stage import Stage
 
 PORT, AGENT_PORT = 7432, 9227
 """Of the pod, as the host publishes them; the project has the usual ones."""
@@ -32,8 +32,8 @@ _INSTANCES = (50001, 50002)
 
 def rows(stage: Stage, *, short: bool) -> list[Figure]:
     pod = _play(stage)
-    ready = until(lambda: _probe(stage, pod, "readinessProbe"))
-    until(lambda: stage.logs_in(PORT))
+    ready = stage.until("a pod that is ready", lambda: _probe(stage, pod, "readinessProbe"))
+    stage.until("a first login to the pod", lambda: stage.logs_in(PORT))
     figures = [
         Figure("kubernetes: from `kube play` to ready", ready, "s"),
         Figure("kubernetes: what a process of the pod can do beyond the restricted standard", _beyond(stage), "", 0),
@@ -138,14 +138,17 @@ def _probes(stage: Stage, pod: dict[str, Any], *, short: bool) -> list[Figure]:
     figures = [Figure("kubernetes: probes that say something else than they should", failed, "", 0)]
     if not short:
         # podman starts it anew itself, by the very liveness probe.
-        began = stage.podman("inspect", "--format", "{{.State.Pid}}", f"{_POD}-agent")
+        began = _pid(stage, "agent")
         stage.podman("kill", "--signal=STOP", f"{_POD}-agent")
-        hung = until(
-            lambda: stage.podman("inspect", "--format", "{{.State.Pid}}", f"{_POD}-agent") not in (began, "0\n"), 180
-        )
-        until(lambda: _probe(stage, pod, "readinessProbe"))
+        hung = stage.until("another process of the agent", lambda: _pid(stage, "agent") not in (began, 0))
+        stage.until("a pod that is ready again", lambda: _probe(stage, pod, "readinessProbe"))
         figures.append(Figure("kubernetes: an agent that hangs is started anew after", hung, "s", 90))
     return figures
+
+
+def _pid(stage: Stage, container: str) -> int:
+    """0 while there is none."""
+    return int(stage.podman("inspect", "--format", "{{.State.Pid}}", f"{_POD}-{container}"))
 
 
 def _within(seconds: float, stage: Stage, pod: dict[str, Any], kind: str, *, said: bool) -> bool:
@@ -180,7 +183,7 @@ def _drain(stage: Stage, pod: dict[str, Any]) -> list[Figure]:
         for container in pod["containers"]
         if "lifecycle" in container
     ]
-    refused = until(lambda: not _probe(stage, pod, "readinessProbe"))
+    refused = stage.until("a pod that is not ready", lambda: not _probe(stage, pod, "readinessProbe"))
     client.join()
     said = b" ".join(drain.communicate()[0] for drain in drains).decode()
     seconds = time.monotonic() - began

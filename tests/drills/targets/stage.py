@@ -30,6 +30,14 @@ done
 exec {podman} "${{args[@]}}"
 """
 
+_PATIENCE = 300
+"""Seconds; not what anything may take, but when nothing is to be expected any more."""
+
+_WORDS = """podman ps --all
+for container in $(podman ps --all --format '{{.Names}}'); do
+  echo "== $container"; podman logs --tail 15 "$container" 2>&1
+done"""
+
 
 @dataclass
 class Stage:
@@ -116,19 +124,18 @@ class Stage:
         except psycopg.Error:
             return False
 
+    def until(self, what: str, so: Callable[[], bool]) -> float:
+        """Seconds until it is so. Raises SystemExit after five minutes, with the last words of every container."""
+        began = time.monotonic()
+        while not so():
+            if time.monotonic() - began > _PATIENCE:
+                raise SystemExit(f"{what}: not within {_PATIENCE} s\n{self.sh(_WORDS)}")
+            time.sleep(0.1)
+        return time.monotonic() - began
+
     def tried(self, what: str, worked: bool) -> bool:
         """Keeps what did not work, for the terminal."""
         if not worked:
             self.wrong.append(what)
             print(f"  not so: {what}", file=sys.stderr, flush=True)
         return worked
-
-
-def until(what: Callable[[], bool], seconds: float = 60) -> float:
-    """Seconds until it is so. Raises SystemExit when the time is over."""
-    began = time.monotonic()
-    while not what():
-        if time.monotonic() - began > seconds:
-            raise SystemExit(f"not within {seconds:g} s")
-        time.sleep(0.1)
-    return time.monotonic() - began
