@@ -24,6 +24,12 @@ def asked(pooler: Pooler) -> tuple[str, ...]:
 PORT = f'port() {{ for socket in {RUNTIME}/$1/.s.PGSQL.*; do echo "${{socket##*.}}"; return; done; }}'
 """A shell function: the port an instance serves, by its socket's name; the one it is to serve may be another."""
 
+
+def psql(console: str) -> str:
+    """psql at the console of an instance, whose number is a word of the shell. Uses `PORT`."""
+    return f'psql -X -q -h "{RUNTIME}/{console}" -p "$(port "{console}")" -U pgbouncer -d pgbouncer'
+
+
 UNFINISHED = "/run/pgfleet.unfinished"
 """What a run has still to do once the new files are in force, for the next run to finish."""
 
@@ -120,21 +126,18 @@ def tell(told: Mapping[int, Sequence[str]], undo: Sequence[str], timeout: int) -
     """
     lines = [PORT, "failed="]
     for console, statements in told.items():
-        lines.append(f"timeout {timeout} {_psql(console, statements)} >/dev/null & told_{console}=$!")
+        lines.append(f"timeout {timeout} {_told(console, statements)} >/dev/null & told_{console}=$!")
     lines += [f'wait $told_{console} || failed="$failed {console}"' for console in told]
     lines.append('if [ -n "$failed" ]; then')
     if undo:
-        lines += [f"  timeout 10 {_psql(console, undo)} >/dev/null 2>&1 || :" for console in told]
+        lines += [f"  timeout 10 {_told(console, undo)} >/dev/null 2>&1 || :" for console in told]
     lines += [f'  echo "no answer within {timeout} s, or a refusal, from:$failed" >&2; exit 1', "fi"]
     return "\n".join(lines)
 
 
-def _psql(console: int, statements: Sequence[str]) -> str:
+def _told(console: int, statements: Sequence[str]) -> str:
     commands = " ".join(f"-c {shlex.quote(statement)}" for statement in statements)
-    return (
-        f"podman exec pgbouncer-{console} psql -X -q -v ON_ERROR_STOP=1 -h {RUNTIME}/{console} "
-        f'-p "$(port {console})" -U pgbouncer -d pgbouncer {commands}'
-    )
+    return f"podman exec pgbouncer-{console} {psql(str(console))} -v ON_ERROR_STOP=1 {commands}"
 
 
 _RUNNING = "podman ps --filter 'name=^pgbouncer-[0-9]' --format '{{.Names}}' | sort"
@@ -143,10 +146,7 @@ _RUNNING = "podman ps --filter 'name=^pgbouncer-[0-9]' --format '{{.Names}}' | s
 def ask_consoles(commands: Sequence[str]) -> str:
     """Runs in a container: every console through its unix socket, as the uid that needs no password."""
     asked = " ".join(f'-c "\\echo @ $console {name}" -c "SHOW {name}"' for name in commands)
-    return (
-        f'{PORT}\nfor console in "$@"; do PGCONNECT_TIMEOUT=3 timeout 10 '
-        f'psql -X -q --csv -h {RUNTIME}/$console -p "$(port "$console")" -U pgbouncer -d pgbouncer {asked}; done'
-    )
+    return f'{PORT}\nfor console in "$@"; do PGCONNECT_TIMEOUT=3 timeout 10 {psql("$console")} --csv {asked}; done'
 
 
 def _ask_leader(pooler: Pooler) -> str:

@@ -16,7 +16,7 @@ from .commands import quoted
 from .files import File
 from .model import Pooler
 from .plan import Plan
-from .shell import PORT, UNFINISHED, ask_consoles, asked, read
+from .shell import PORT, UNFINISHED, ask_consoles, asked, psql, read
 from .units import AGENT, SOCKET, SYSCTL, TMPFILES, UNITS
 
 _WANTS = "/etc/systemd/system/sockets.target.wants"
@@ -220,7 +220,6 @@ def _units(pooler: Pooler) -> list[str]:
 
 
 def functions(pooler: Pooler) -> str:
-    """What all these scripts are made of."""
     """The steps of all scripts, as functions of sh."""
     values = {
         "@UID@": str(pooler.uid),
@@ -235,8 +234,7 @@ def functions(pooler: Pooler) -> str:
 
 _RELOAD = f"""{PORT}
 for console in "$@"; do
-  psql -X -q -v ON_ERROR_STOP=1 -h {RUNTIME}/$console -p "$(port "$console")" -U pgbouncer -d pgbouncer \\
-    -c RELOAD >/dev/null || echo "$console"
+  {psql("$console")} -v ON_ERROR_STOP=1 -c RELOAD >/dev/null || echo "$console"
 done"""
 """Runs in a container, and prints who does not do so."""
 
@@ -284,8 +282,7 @@ disable() {{
   rm -f "/etc/containers/systemd/pgbouncer@$1.container" "{_WANTS}/pgbouncer@$1.socket"
 }}
 console() {{
-  timeout 60 podman exec "pgbouncer-$1" psql -X -q -v ON_ERROR_STOP=1 -h "{RUNTIME}/$1" -p "$(port "$1")" \\
-    -U pgbouncer -d pgbouncer -c "$2" >/dev/null
+  timeout 60 podman exec "pgbouncer-$1" {psql("$1")} -v ON_ERROR_STOP=1 -c "$2" >/dev/null
 }}
 reload() {{  # instances, by one process in the first of them
   section "step reload $*"
@@ -308,8 +305,7 @@ expel() {{  # the sessions of a user end; logins that began before the RELOAD ar
   done
 }}
 sessions() {{  # console, user, state: the ids on one line, those of our own consoles left out
-  podman exec "pgbouncer-$1" psql -X -q -A -F "$separator" -P footer=off -h "{RUNTIME}/$1" -p "$(port "$1")" \\
-    -U pgbouncer -d pgbouncer -c 'SHOW SOCKETS' > sockets
+  podman exec "pgbouncer-$1" {psql("$1")} -A -F "$separator" -P footer=off -c 'SHOW SOCKETS' > sockets
   (
     set -f; IFS=$separator; columns=; ids=; wanted_user=$2; wanted_state=$3
     while read -r line; do
@@ -389,8 +385,7 @@ drain() {{
   systemctl daemon-reload
   rm -f ask; mkfifo ask; : > said
   serving=$(port "$1")  # its socket is gone when it stops
-  podman exec -i "pgbouncer-$1" psql -X -q -A -t -h "{RUNTIME}/$1" -p "$serving" -U pgbouncer -d pgbouncer \\
-    < ask >> said 2>&1 &
+  podman exec -i "pgbouncer-$1" {psql("$1")} -A -t < ask >> said 2>&1 &
   session=$!; asked=0
   exec 8> ask
   if tell 'SHOW VERSION'; then

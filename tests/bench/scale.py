@@ -16,7 +16,7 @@ ROUNDS = 5
 LARGE = {"databases": 1000, "users": 10_000, "rules": 200, "hosts": 1}
 SMALL = {"databases": 20, "users": 100, "rules": 20}
 FEW, MANY = 25, 200
-PASSWORDS = 1000
+PASSWORDS = 2000
 """Of the users of a large fleet; with more of them it only takes longer."""
 NEW, KNOWN = f"{PASSWORDS:,} new passwords", f"no-op, {PASSWORDS:,} passwords"
 

@@ -26,6 +26,13 @@ def cpu(*groups: Path) -> float:
     return sum(int(each["usage_usec"]) for each in used) / 1e6
 
 
+def waits(group: Path) -> float:
+    """How often threads that are in it now have waited for something."""
+    threads = [thread for file in group.rglob("cgroup.threads") for thread in file.read_text().split()]
+    lines = [line for thread in threads for line in Path(f"/proc/{thread}/status").read_text().splitlines()]
+    return float(sum(int(line.split()[1]) for line in lines if line.startswith("voluntary_ctxt_switches:")))
+
+
 def memory(*groups: Path) -> float:
     """MiB that the processes would give back if they all ended (PSS)."""
     files = [file for group in groups for file in group.rglob("cgroup.procs")]
