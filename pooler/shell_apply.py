@@ -22,7 +22,7 @@ from .units import AGENT, SOCKET, SYSCTL, TMPFILES, UNITS
 _WANTS = "/etc/systemd/system/sockets.target.wants"
 _TRIAL = "pgbouncer-trial"
 _TROUBLE = " (WARNING|ERROR|FATAL) "
-"""Lines of the engine's log that say why it does not take a file."""
+"""Lines of the engine's log in which it complains."""
 
 _LATE = "/run/systemd/system/pgbouncer@$1.service.d"
 """Where systemd is told to wait longer before it starts an instance anew: while that is drained."""
@@ -367,7 +367,7 @@ answers() {{  # an engine that systemd does not hear of (sd_notify) is ready whe
 }}
 journal() {{  # the engine's own complaints, or else what systemd and podman say
   said=$(journalctl --quiet --no-pager --output=cat --since "@$began" --unit "pgbouncer@$1.service")
-  printf '%s\\n' "$said" | grep -E ' (WARNING|ERROR|FATAL) ' >&2 || printf '%s\\n' "$said" | tail -n 8 >&2
+  printf '%s\\n' "$said" | grep -E '{_TROUBLE}' >&2 || printf '%s\\n' "$said" | tail -n 8 >&2
 }}
 tidy() {{  # the release before this one stays, for the way back
   (cd {RELEASES} && ls -1t | tail -n +4 | while read -r old; do

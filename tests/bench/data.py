@@ -36,7 +36,8 @@ LAB = {
 }
 SESSIONS = "ours, sessions"
 """One instance too, by a database that pools as all the others do: each client keeps its server connection."""
-OURS = (*(f"ours, {count}" for count in HOSTS.values()), SESSIONS)
+_HOSTS = tuple(f"ours, {count}" for count in HOSTS.values())
+OURS = (*_HOSTS, SESSIONS)
 LOGINS = "logins"
 
 _POOL, _SESSIONS = 20, "app_sessions"
@@ -71,10 +72,10 @@ def run(fleet: Fleet) -> list[Figure]:
     given = peers.Given(fleet, addresses["db1"], "pool1", addresses["pool1"], fleet.password)
     with peers.running(given, peers.others(given)) as up:
         ways = {DIRECT: Way(addresses["db1"], 5432, ())}
-        for name, host in zip(OURS, HOSTS, strict=False):
+        for name, host in zip(_HOSTS, HOSTS, strict=True):
             units = usage.unit(fleet.paths.lab, host, "pgbouncer@*.service")
             ways[name] = Way(addresses[host], 6432, tuple(units))
-        ways[SESSIONS] = replace(ways[OURS[0]], database=_SESSIONS)
+        ways[SESSIONS] = replace(ways[_HOSTS[0]], database=_SESSIONS)
         ways |= up
         scene.fill(ways[DIRECT])
         rounds = _rounds(scene, ways)

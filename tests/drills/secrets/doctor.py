@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable
 
-from .scene import DATABASES, POOLER, Scene
+from .scene import DATABASES, POOLER, Scene, asked
 
 Finding = dict[str, str]
-
-WAIT = 60
-"""Seconds until everybody has read a file, on a busy machine."""
 
 KNOWN = "vulnerabilities"
 """A check that always warns here: of holes which the engine of the lab's image has."""
@@ -29,7 +24,7 @@ def expiries(scene: Scene, verdict: str, wanted: int) -> int:
     def such() -> list[Finding]:
         return [each for each in _findings(scene) if (each["check"], each["verdict"]) == ("expiry", verdict)]
 
-    return len(_asked(such, lambda found: len(found) >= wanted))
+    return len(asked(such, lambda found: len(found) >= wanted))
 
 
 def troubles(scene: Scene) -> int:
@@ -38,17 +33,9 @@ def troubles(scene: Scene) -> int:
     def such() -> list[Finding]:
         return [each for each in _findings(scene) if each["verdict"] != "ok" and each["check"] != KNOWN]
 
-    left = _asked(such, lambda found: not found)
+    left = asked(such, lambda found: not found)
     scene.wrong.extend(f"doctor: {each['check']} {each['place']}: {each['evidence']}" for each in left)
     return len(left)
-
-
-def _asked(what: Callable[[], list[Finding]], enough: Callable[[list[Finding]], bool]) -> list[Finding]:
-    """Again and again; each time takes as long as doctor does."""
-    until = time.monotonic() + WAIT
-    while not enough(found := what()) and time.monotonic() < until:
-        pass
-    return found
 
 
 def _findings(scene: Scene) -> list[Finding]:

@@ -8,7 +8,6 @@ import re
 import subprocess
 import sys
 import tempfile
-import time
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,15 +17,13 @@ from tests.drills.figures import Figure
 
 from . import doctor
 from .rotation import fingerprints, fleets_secrets, shown_ports
-from .scene import CONSOLES, DATABASES, POOLER, Long, Scene
+from .scene import CONSOLES, DATABASES, POOLER, Long, Scene, asked
 
 DAYS = 30
 AGE = timedelta(days=60)
 """Of the authorities: they could have issued leaves of that life which end today."""
 
 SOON, OVER = timedelta(hours=12), timedelta(seconds=-1)
-WAIT = 60
-"""Seconds for the first login after the run that mends it, on a busy machine."""
 
 _DATABASE_LEAVES = {
     "/etc/pgfleet/tls/spilo": "",
@@ -97,7 +94,7 @@ def expired(scene: Scene) -> list[Figure]:
         refused = not _logs_in(scene)
         failed = doctor.expiries(scene, "failed", doctor.ENDED)
         healing = scene.play("pgfleet.pooler.site")
-        let_in = _until_logged_in(scene)
+        let_in = asked(lambda: _logs_in(scene), bool)
         kept = long.end()
     troubles = doctor.troubles(scene)
     again = scene.play("pgfleet.pooler.site")
@@ -171,13 +168,6 @@ def _told_by_metrics(scene: Scene, what: str) -> Figure:
     told = sum(float(at) < soon for directory, at in _METRIC.findall(page) if directory in _LEAVES[POOLER])
     count = len(_LEAVES[POOLER])
     return Figure(f"{what}: certificates of which metrics told it before", told, f"of {count}", least=count)
-
-
-def _until_logged_in(scene: Scene) -> bool:
-    until = time.monotonic() + WAIT
-    while not (done := _logs_in(scene)) and time.monotonic() < until:
-        time.sleep(1)
-    return done
 
 
 def _logs_in(scene: Scene) -> bool:

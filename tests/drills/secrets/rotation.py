@@ -7,7 +7,6 @@ import json
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from tests.drills.figures import Figure
 from tests.drills.under_load import Mark
 from tests.lab.network import host_namespace
 
-from .scene import CONSOLES, DATABASES, POOLER, Scene
+from .scene import CONSOLES, DATABASES, POOLER, Scene, asked
 
 _POOLER_PORTS = (*((port, "postgresql", "server") for port in (*CONSOLES, 6432)), (9127, "tls", "server"))
 _DATABASE_PORTS = (
@@ -149,12 +148,8 @@ def _recycled(scene: Scene, what: str) -> Figure:
         "SELECT count(*) FROM pg_catalog.pg_stat_ssl s JOIN pg_catalog.pg_stat_activity a USING (pid) "
         f"WHERE a.client_addr = '{_address(scene, POOLER)}' AND s.client_serial <> {int(serial, 16)}"
     )
-    until = time.monotonic() + 60
-    while True:
-        left = sum(int(scene.psql(host, query)) for host in DATABASES)
-        if not left or time.monotonic() > until:
-            return Figure(f"{what}: server connections with the old certificate", left, "", 0)
-        time.sleep(0.5)
+    left = asked(lambda: sum(int(scene.psql(host, query)) for host in DATABASES), lambda count: not count)
+    return Figure(f"{what}: server connections with the old certificate", left, "", 0)
 
 
 def _address(scene: Scene, host: str) -> str:

@@ -6,10 +6,11 @@ import csv
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pooler.drill.book import Stream
 from pooler.drill.report import Report
@@ -25,6 +26,19 @@ POOLER = "pool1"
 HOSTS = (*DATABASES, POOLER)
 DETAILS = Path("build/drills/secrets")
 CONSOLES = (50001, 50002)
+
+WAIT = 60
+"""Seconds until everybody goes by a new file, on a busy machine."""
+
+_Found = TypeVar("_Found")
+
+
+def asked(what: Callable[[], _Found], enough: Callable[[_Found], bool]) -> _Found:
+    """What was found last. Asked again and again, as fast as there are answers, until it is enough or WAIT is over."""
+    until = time.monotonic() + WAIT
+    while not enough(found := what()) and time.monotonic() < until:
+        pass
+    return found
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ import psycopg
 import yaml
 
 from pooler.targets import manifest
+from tests.acceptance import health
 from tests.drills.figures import Figure
 from tests.lab import hosts
 
@@ -152,11 +153,7 @@ def _pid(stage: Stage, container: str) -> int:
 
 
 def _within(seconds: float, stage: Stage, pod: dict[str, Any], kind: str, *, said: bool) -> bool:
-    ends = time.monotonic() + seconds
-    while _probe(stage, pod, kind) is not said:
-        if time.monotonic() > ends:
-            return False
-    return True
+    return health.until(lambda: _probe(stage, pod, kind) is said, seconds)
 
 
 def _drain(stage: Stage, pod: dict[str, Any]) -> list[Figure]:
