@@ -21,6 +21,7 @@ from .quadlet import (
     unit_path,
     watched_record,
 )
+from .shell_put import PUT
 
 SECTIONS = ("files", "directories", "image", "unit", "container", "watched", "recorded", "reloaded", "ready", "spared")
 
@@ -153,15 +154,7 @@ directory() {{
   chown "$3:$3" "$1"
   chmod "$2" "$1"
 }}
-put() {{  # files of the stream to their places: all are there before the first is renamed
-  for path do
-    (umask 022; mkdir -p "${{path%/*}}")
-    cp -p "files$path" "$path.new" && sync "$path.new" && continue
-    for path do rm -f "$path.new"; done
-    return 1
-  done
-  for path do mv -T "$path.new" "$path"; done
-}}
+{PUT}
 start() {{
   since=--since=@$(date +%s)
   systemctl daemon-reload

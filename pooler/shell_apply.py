@@ -16,7 +16,8 @@ from .commands import quoted
 from .files import File
 from .model import Pooler
 from .plan import Plan
-from .shell import PORT, UNFINISHED, ask_consoles, asked, psql, read
+from .shell import ENTER, PORT, UNFINISHED, ask_consoles, asked, psql, read
+from .shell_put import PUT
 from .units import AGENT, SOCKET, SYSCTL, TMPFILES, UNITS
 
 _WANTS = "/etc/systemd/system/sockets.target.wants"
@@ -101,7 +102,7 @@ def apply(pooler: Pooler, plan: Plan, release: str, hosts: bytes | None) -> str:
     later = [*(f"reconnect {name}" for name in plan.reconnect), *(f"expel {name}" for name in plan.expel)]
     if later:
         steps += [f"remember {shlex.join(later)}"]
-    steps += [f"put {shlex.quote(file.path)}" for file in plan.write]
+    steps += [f"put {shlex.join(file.path for file in plan.write)}"] if plan.write else []
     if plan.delete:
         steps += [f"rm -f {' '.join(plan.delete)}"]
     if SOCKET in plan.delete:
@@ -179,7 +180,7 @@ def back(
     `agent`: there was one before; `agent_anew`: what it was told has been changed.
     """
     steps = [] if agent else ["systemctl stop pgbouncer-agent.service 2>/dev/null || :"]
-    steps += [f"put {shlex.quote(file.path)}" for file in files]
+    steps += [f"put {shlex.join(file.path for file in files)}"] if files else []
     steps += [f"rm -f {shlex.quote(path)}" for path in delete]
     steps += [f"switch {release}", f"rm -f {UNFINISHED}"]
     steps += [f"enable {console}" for console in (*reload, *anew)]
@@ -240,15 +241,10 @@ done"""
 
 _FUNCTIONS = f"""
 {PORT}
+{ENTER}
 began=$(date +%s)
 separator=$(printf '\\037')
-put() {{  # a file of the stream to its place, by one rename; what lies there already stays untouched
-  if [ -f "$1" ] && [ "$(stat -c '%a %u' "files$1")" = "$(stat -c '%a %u' "$1")" ] &&
-    [ "$(sha256sum < "files$1")" = "$(sha256sum < "$1")" ]; then return 0; fi
-  (umask 022; mkdir -p "${{1%/*}}")
-  # The engine tells another userlist by its inode, size and time: the last two may be the same as before.
-  cp -p "files$1" "$1.new" && touch "$1.new" && sync "$1.new" && mv -T "$1.new" "$1"
-}}
+{PUT}
 switch() {{
   [ "$(readlink {CURRENT})" != "releases/$1" ] || return 0
   ln -sfn "releases/$1" {CURRENT}.new && mv -T {CURRENT}.new {CURRENT} && sync {CONFIGURATION}
@@ -282,11 +278,11 @@ disable() {{
   rm -f "/etc/containers/systemd/pgbouncer@$1.container" "{_WANTS}/pgbouncer@$1.socket"
 }}
 console() {{
-  timeout 60 podman exec "pgbouncer-$1" {psql("$1")} -v ON_ERROR_STOP=1 -c "$2" >/dev/null
+  timeout 60 $(enter "$1") {psql("$1")} -v ON_ERROR_STOP=1 -c "$2" >/dev/null
 }}
 reload() {{  # instances, by one process in the first of them
   section "step reload $*"
-  refused=$(timeout 60 podman exec "pgbouncer-$1" sh -c {shlex.quote(_RELOAD)} - "$@") || refused=$*
+  refused=$(timeout 60 $(enter "$1") sh -c {shlex.quote(_RELOAD)} - "$@") || refused=$*
   [ -n "$refused" ] || return 0
   for each in $refused; do journal "$each"; done
   return 1
@@ -305,7 +301,7 @@ expel() {{  # the sessions of a user end; logins that began before the RELOAD ar
   done
 }}
 sessions() {{  # console, user, state: the ids on one line, those of our own consoles left out
-  podman exec "pgbouncer-$1" {psql("$1")} -A -F "$separator" -P footer=off -c 'SHOW SOCKETS' > sockets
+  $(enter "$1") {psql("$1")} -A -F "$separator" -P footer=off -c 'SHOW SOCKETS' > sockets
   (
     set -f; IFS=$separator; columns=; ids=; wanted_user=$2; wanted_state=$3
     while read -r line; do

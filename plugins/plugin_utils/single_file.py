@@ -9,6 +9,7 @@ from typing import Any
 
 from ...pooler.files import File
 from ...pooler.observed import FoundFile, files
+from ...pooler.shell_put import PUT
 from .host import Host, HostError
 
 
@@ -23,12 +24,7 @@ def put(host: Host, file: File, found: FoundFile | None, check: bool) -> dict[st
     """Make the file be as wanted; gives `changed` and `diff`. Content of a secret file stays out of the diff."""
     changed = found is None or (found.content, found.mode, found.owner) != (file.content, file.mode, file.owner)
     if changed and not check:
-        path = shlex.quote(file.path)
-        answer = host.apply(
-            f"mkdir -p {shlex.quote(file.path.rpartition('/')[0])}\n"
-            f"cp -p files{path} {path}.new && sync {path}.new && mv -T {path}.new {path}",
-            [file],
-        )
+        answer = host.apply(f"{PUT}\nput {shlex.quote(file.path)}", [file])
         if answer.failed:
             raise HostError(f"{host.name}: {file.path}: {answer.failed}")
     before, after = (found.content.decode(errors="replace") if found else ""), file.content.decode()

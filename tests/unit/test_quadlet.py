@@ -357,24 +357,6 @@ def test_every_script_is_one_that_sh_can_parse(wait: list[str], reload: list[str
         assert done.returncode == 0, done.stderr.decode()
 
 
-def test_a_full_disk_leaves_every_file_as_it_was(tmp_path: Any) -> None:
-    """Only the function that puts files is run: one of them cannot be copied, so none is renamed."""
-    target = tmp_path / "target"
-    target.mkdir()
-    (target / "one").write_text("before")
-    staged = tmp_path / "staging" / "files" / str(target).lstrip("/")
-    staged.mkdir(parents=True)
-    (staged / "one").write_text("after")
-    functions = quadlet_shell.apply(wanted(), quadlet.Plan()).split("start() {")[0]
-    script = f"set -e\nstaging=$PWD\n{functions}\nput {target}/one {target}/missing\n"
-    done = subprocess.run(["sh"], input=script.encode(), capture_output=True, check=False, cwd=tmp_path / "staging")
-    assert done.returncode != 0
-    assert {path.name: path.read_text() for path in target.iterdir()} == {"one": "before"}
-    (staged / "missing").write_text("now there")
-    subprocess.run(["sh"], input=script.encode(), check=True, cwd=tmp_path / "staging")
-    assert {path.name: path.read_text() for path in target.iterdir()} == {"one": "after", "missing": "now there"}
-
-
 def archive(entries: Iterable[tuple[str, bytes, int, int]]) -> bytes:
     raw = io.BytesIO()
     with tarfile.open(fileobj=raw, mode="w:gz") as tar:

@@ -10,6 +10,7 @@ import threading
 import psycopg
 import pytest
 
+from pooler.shell import ENTER
 from tests.acceptance import clients
 from tests.acceptance.remote import Remote
 from tests.acceptance.scenario import CONSOLES, Scenario
@@ -113,6 +114,18 @@ def test_seen_from_inside_an_instance_can_do_next_to_nothing(pooler: Remote, ins
     assert "ro" in root.split()[5].split(",")
     for place in ("/", "/tmp", "/var/tmp", "/etc/pgbouncer"):
         assert "Read-only" in pooler.sh(f"{inside} touch {place}/written 2>&1 || :")
+
+
+@pytest.mark.parametrize(("runtime", "without"), [("crun", ""), ("podman", "timeout() { return 1; }")])
+def test_who_asks_a_console_can_do_no_more_than_the_instance(pooler: Remote, runtime: str, without: str) -> None:
+    """The roles' way into a container: the OCI runtime itself, or podman where that is another one."""
+    said = pooler.sh(f'{ENTER}\n{without}\nway=$(enter 50001)\necho "$way"\n$way cat /proc/self/status')
+    way, _newline, text = said.partition("\n")
+    assert way.split()[0] == runtime
+    status = dict(line.split(":\t", 1) for line in text.splitlines() if ":\t" in line)
+    assert set(status["Uid"].split()) == set(status["Gid"].split()) == {"6432"}
+    assert {int(status[name], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")} == {0}
+    assert (status["NoNewPrivs"], status["Seccomp"]) == ("1", "2")
 
 
 def test_the_hardening_of_the_unit_is_measured(lab: Scenario, pooler: Remote) -> None:
