@@ -155,8 +155,9 @@ def admins_of(text: str) -> frozenset[str]:
     return frozenset(name.strip() for name in names.split(",") if name.strip())
 
 
+@functools.lru_cache(maxsize=8)
 def _parsed(text: str) -> ini.Ini:
-    """A file on a host may be anything; what no engine would read is nothing here."""
+    """A file on a host may be anything; what no engine would read is nothing here. Asked often, and not to be changed."""
     try:
         return ini.parse(text, version=settings.NEWEST)
     except InvalidError:
