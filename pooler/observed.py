@@ -157,7 +157,7 @@ def admins_of(text: str) -> frozenset[str]:
 
 @functools.lru_cache(maxsize=8)
 def _parsed(text: str) -> ini.Ini:
-    """A file on a host may be anything; what no engine would read is nothing here. Asked often, and not to be changed."""
+    """A file on a host may be anything; what no engine would read is nothing here. Often asked; not to be changed."""
     try:
         return ini.parse(text, version=settings.NEWEST)
     except InvalidError:
