@@ -116,6 +116,13 @@ def test_seen_from_inside_an_instance_can_do_next_to_nothing(pooler: Remote, ins
         assert "Read-only" in pooler.sh(f"{inside} touch {place}/written 2>&1 || :")
 
 
+@pytest.mark.parametrize("instance", CONSOLES)
+def test_an_engine_writes_each_line_of_its_log_at_once(pooler: Remote, instance: int) -> None:
+    """Which it does with a library beside it; where that is not loaded, each line wakes the journal twice."""
+    maps = pooler.sh(f"cat /proc/$(podman inspect --format '{{{{.State.Pid}}}}' pgbouncer-{instance})/maps")
+    assert "/libstdbuf.so" in maps
+
+
 @pytest.mark.parametrize(("runtime", "without"), [("crun", ""), ("podman", "timeout() { return 1; }")])
 def test_who_asks_a_console_can_do_no_more_than_the_instance(pooler: Remote, runtime: str, without: str) -> None:
     """The roles' way into a container: the OCI runtime itself, or podman where that is another one."""
