@@ -42,7 +42,7 @@ LOGINS = "logins"
 
 _POOL, _SESSIONS = 20, "app_sessions"
 _MANY = 5000
-_PAIRS = 8
+_PAIRS = 12
 _LEVEL = 0.95
 """What is called level with another: closer than that, rounds differ by chance."""
 
@@ -219,7 +219,7 @@ def _pairs(scene: Scene, ways: Mapping[str, Way], agent: tuple[Path, ...]) -> li
     began, before = time.monotonic(), usage.cpu(*agent)
     for number in range(_PAIRS):
         for name in pair if number % 2 else reversed(pair):
-            logins[name].append(scene.logins(ways[name], CONNECTIONS))
+            logins[name].append(scene.logins(ways[name], 4 * CONNECTIONS))
             reads[name].append(without(scene.pgbench(ways[name], *_reads("prepared")), logins[name][-1]))
     ours, bare = pair
     share = (usage.cpu(*agent) - before) / (time.monotonic() - began)
