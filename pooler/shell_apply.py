@@ -278,7 +278,9 @@ disable() {{
   rm -f "/etc/containers/systemd/pgbouncer@$1.container" "{_WANTS}/pgbouncer@$1.socket"
 }}
 console() {{
-  timeout 60 $(enter "$1") {psql("$1")} -v ON_ERROR_STOP=1 -c "$2" >/dev/null
+  said=$(timeout 60 $(enter "$1") {psql("$1")} -v ON_ERROR_STOP=1 -c "$2" 2>&1 >/dev/null) && return 0
+  printf '%s\n' "$said" >&2
+  return 1
 }}
 reload() {{  # instances, by one process in the first of them
   section "step reload $*"
@@ -301,7 +303,7 @@ expel() {{  # the sessions of a user end; logins that began before the RELOAD ar
   done
 }}
 sessions() {{  # console, user, state: the ids on one line, those of our own consoles left out
-  $(enter "$1") {psql("$1")} -A -F "$separator" -P footer=off -c 'SHOW SOCKETS' > sockets
+  $(enter "$1") {psql("$1")} -A -F "$separator" -P footer=off -c 'SHOW SOCKETS' | cat > sockets
   (
     set -f; IFS=$separator; columns=; ids=; wanted_user=$2; wanted_state=$3
     while read -r line; do
