@@ -62,7 +62,7 @@ class Rest:
         except OSError as error:
             connection.close()
             raise PoolerError(f"{url}: {error.strerror or error}") from None
-        return Order(url, path, json.dumps(body).encode(), self._headers(), connection)
+        return Order(url.rstrip("/") + path, json.dumps(body).encode(), self._headers(), connection)
 
     def _any(self, path: str) -> str:
         said = []
@@ -86,7 +86,8 @@ class Rest:
     def _get(self, url: str, path: str) -> str:
         connection = self._connection(url, self.timeout)
         try:
-            connection.request("GET", path, headers=self._headers())
+            # A proxy may have Patroni at a path of its own.
+            connection.request("GET", urlsplit(url).path.rstrip("/") + path, headers=self._headers())
             answer = connection.getresponse()
             body = answer.read().decode()
         finally:
@@ -114,16 +115,14 @@ class Rest:
 class Order:
     """A POST that Patroni answers only when all is over, so that it is sent in the background."""
 
-    def __init__(
-        self, url: str, path: str, body: bytes, headers: dict[str, str], connection: http.client.HTTPConnection
-    ) -> None:
+    def __init__(self, url: str, body: bytes, headers: dict[str, str], connection: http.client.HTTPConnection) -> None:
         self.sent = False
         self.over = threading.Event()
         """Set when there is an answer, or will be none."""
         self.refused = ""
         """Patroni's words, when it has answered that it does not."""
-        self._what = f"{url}{path}"
-        self._request = ("POST", path, body, headers)
+        self._what = url
+        self._request = ("POST", urlsplit(url).path, body, headers)
         self._connection = connection
 
     def send(self) -> None:

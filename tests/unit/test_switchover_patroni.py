@@ -151,6 +151,18 @@ def test_an_order_is_sent_without_waiting_for_its_answer() -> None:
     assert one.orders == [("/switchover", {"leader": "db1", "candidate": "db2"})]
 
 
+def test_a_path_in_the_url_is_kept() -> None:
+    with member(**{"behind/a/proxy/cluster": (200, CLUSTER), "behind/a/proxy/switchover": (412, "no")}) as one:
+        one.answer.set()
+        url = f"{one.url}/behind/a/proxy"
+        members = Rest((url,), None)
+        assert [each.name for each in members.cluster().members] == ["db1", "db2"]
+        order = members.order(url, "/switchover", {}, 20)
+        order.send()
+        assert order.over.wait(20)
+    assert order.refused == f"{url}/switchover: 412: no"
+
+
 def test_a_refused_order_has_the_words_of_patroni() -> None:
     with member(switchover=(412, "leader name does not match")) as one:
         one.answer.set()
