@@ -6,8 +6,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, replace
+from datetime import UTC, datetime
 from typing import Any
 
+from ansible.errors import AnsibleActionFail
 from ansible.utils.display import Display
 
 from ...pooler import bundle, capacity, diff, observed, plan, shell, shell_apply, variables
@@ -18,9 +20,17 @@ from ...pooler.model import Pooler
 from ...pooler.observed import Observed
 from ...pooler.plan import Effect, Plan
 from ...pooler.server import Server
-from ..plugin_utils.action import PoolerAction
+from ..plugin_utils.action import PoolerAction, argument_spec, remedy
 from ..plugin_utils.host import Answer, Host, HostError
 from ..plugin_utils.observe import observe
+
+try:
+    from ..plugin_utils import leaf_requests
+    from ..plugin_utils.leaf_change import LeafChange
+except ImportError as error:
+    WITHOUT_CERTIFICATES: ImportError | None = error
+else:
+    WITHOUT_CERTIFICATES = None
 
 _HOW = (
     "image",
@@ -45,7 +55,7 @@ class _MovedError(Exception):
 
 
 class ActionModule(PoolerAction):
-    secret = frozenset({"users", "verifiers", "password", "patroni_password"})
+    secret = frozenset({"users", "verifiers", "password", "patroni_password", "passphrase", "private_key"})
 
     def perform(self, arguments: dict[str, Any]) -> dict[str, Any]:
         if arguments["state"] != "present":
@@ -60,35 +70,60 @@ class ActionModule(PoolerAction):
             return self._without_instances(host, todo, shell_apply.out(pooler, todo.remove))
         pooler = variables.read(arguments)
         host = self.host()
+        certificates = self._certificates(pooler, arguments["certificates"])
         for _try in range(_TRIES):
             try:
-                return self._present(host, pooler, arguments["verifiers"])
+                return self._present(host, pooler, arguments["verifiers"], certificates)
             except _MovedError:
                 Display().display(f"{host.name}: the agent has changed the hosts file meanwhile, so once more")
         raise HostError(f"{host.name}: each of {_TRIES} times the agent has changed the hosts file meanwhile")
 
-    def _present(self, host: Host, pooler: Pooler, postgresql: Mapping[str, str]) -> dict[str, Any]:
-        before = observe(host.read(shell.read(pooler), settled=True))
+    def _certificates(self, pooler: Pooler, options: Mapping[str, Any] | None) -> LeafChange | None:
+        """The change of the leaves below `tls_directory`, when it is this task's matter."""
+        if options is None:
+            return None
+        if WITHOUT_CERTIFICATES:
+            raise AnsibleActionFail(remedy(WITHOUT_CERTIFICATES))
+        given, now = dict(options) | {"leaves": _leaves(pooler)}, datetime.now(UTC)
+        try:
+            return LeafChange(given, leaf_requests.wanted(given, self.host_name, now), now, check=self.check)
+        except InvalidError as error:
+            inner = [replace(problem, place=f"certificates.{problem.place}") for problem in error.problems]
+            raise InvalidError(inner) from None
+
+    def _present(
+        self, host: Host, pooler: Pooler, postgresql: Mapping[str, str], certificates: LeafChange | None
+    ) -> dict[str, Any]:
+        before = self._read(host, pooler, certificates)
         _require(host, pooler, before, self.check)
         _require_room(pooler, before)
         facts = replace(_facts(pooler, before), postgresql=postgresql)
         wanted = bundle.build(pooler, facts, lambda words: Display().display(f"{host.name}: {words}"))
         todo = plan.plan(pooler, wanted, before)
-        shown: dict[str, Any] = {"warnings": _warnings(host, pooler, before)}
+        after, drained = before, {}
+        if not self.check:
+            _refuse(host, pooler, todo, before)
+            if certificates and certificates.due:
+                certificates.place(host)
+            if todo.changes:
+                change = _Change(host, pooler, wanted, todo, before)
+                after, drained = change.carry_out(), {"drained": change.drained}
+        result = _result(pooler, todo, after, host) | {"warnings": _warnings(host, pooler, after)} | drained
         if self.diff:
-            shown["diff"] = diff.files(before, wanted, todo)
-        if not todo.changes or self.check:
-            return _result(pooler, todo, before, host) | shown
-        if before.held:
-            raise HostError(
-                f"{host.name}: the agent holds the clients: a switchover is under way, or there is no leader; "
-                "run again when it is over"
-            )
-        _refuse_disruption(host, pooler, todo)
-        change = _Change(host, pooler, wanted, todo, before)
-        after = change.carry_out()
-        shown["warnings"] = _warnings(host, pooler, after)
-        return _result(pooler, todo, after, host) | shown | {"drained": change.drained}
+            result["diff"] = diff.files(before, wanted, todo)
+        return _with_leaves(result, certificates.result(host.name)) if certificates else result
+
+    def _read(self, host: Host, pooler: Pooler, certificates: LeafChange | None) -> Observed:
+        """The host as it is, with the leaves that it is to have."""
+        if certificates is None:
+            return observe(host.read(shell.read(pooler), settled=True))
+        answer = host.read(certificates.look + shell.read(pooler), settled=True)
+        certificates.compare(answer)
+        before = observe(answer)
+        if certificates.due and pooler.patroni and before.leader is None and not self.check:
+            # Patroni answers nobody whose certificate is missing, or has ended.
+            before = observe(certificates.place(host, shell.read(pooler)))
+        return _certified(pooler, before, certificates)
 
     def _without_instances(self, host: Host, todo: Plan, script: str) -> dict[str, Any]:
         if todo.changes and not self.check:
@@ -230,7 +265,13 @@ def _warnings(host: Host, pooler: Pooler, seen: Observed) -> list[str]:
     return [f"{host.name}: {text}" for text in found]
 
 
-def _refuse_disruption(host: Host, pooler: Pooler, todo: Plan) -> None:
+def _refuse(host: Host, pooler: Pooler, todo: Plan, before: Observed) -> None:
+    """What is not done now, or not without leave."""
+    if todo.changes and before.held:
+        raise HostError(
+            f"{host.name}: the agent holds the clients: a switchover is under way, or there is no leader; "
+            "run again when it is over"
+        )
     disruptive = [change for change in todo.changes if change.effect == Effect.DISRUPTIVE]
     if disruptive and not pooler.allow_disruption:
         raise HostError(
@@ -285,6 +326,24 @@ def _facts(pooler: Pooler, before: Observed) -> bundle.Facts:
     )
 
 
+def _leaves(pooler: Pooler) -> list[dict[str, Any]]:
+    """What the instances show to clients, and to PostgreSQL, as the option `leaves` of pgfleet.pooler.certificate."""
+    leaf = {"names": None, "owner": pooler.uid}
+    return [
+        leaf | {"directory": f"{pooler.tls_directory}/server", "common_name": None, "usages": ["server"]},
+        leaf | {"directory": f"{pooler.tls_directory}/client", "common_name": "pgbouncer", "usages": ["client"]},
+    ]
+
+
+def _certified(pooler: Pooler, before: Observed, certificates: LeafChange) -> Observed:
+    """The host with the leaves that it is to have; where there is no authority yet, with those that it has."""
+    return replace(
+        before,
+        server_leaf=certificates.new(f"{pooler.tls_directory}/server") or before.server_leaf,
+        client_leaf=certificates.new(f"{pooler.tls_directory}/client") or before.client_leaf,
+    )
+
+
 def _leader(pooler: Pooler, before: Observed) -> Server | None:
     """Given, or what Patroni says; the hosts file where an agent keeps it, or where Patroni cannot be reached."""
     return pooler.server or before.leader or _pointed_at(pooler, before, "leader")
@@ -306,6 +365,16 @@ def _effects(todo: Plan) -> list[dict[str, Any]]:
     return [asdict(change) | {"effect": str(change.effect)} for change in todo.changes]
 
 
+def _with_leaves(result: dict[str, Any], certificates: dict[str, Any]) -> dict[str, Any]:
+    """Both in one; the certificates come first, as they do on the host."""
+    both = {
+        "changed": certificates["changed"] or result["changed"],
+        "leaves": certificates["leaves"],
+        "warnings": certificates["warnings"] + result["warnings"],
+    }
+    return result | both | ({"diff": certificates["diff"] + result["diff"]} if "diff" in result else {})
+
+
 def _result(pooler: Pooler, todo: Plan, seen: Observed, host: Host) -> dict[str, Any]:
     leader = _leader(pooler, seen)
     return {
@@ -320,3 +389,11 @@ def _result(pooler: Pooler, todo: Plan, seen: Observed, host: Host) -> dict[str,
         },
         "trips": host.trips,
     }
+
+
+# Those of the module that issues them, but which leaves they are.
+ActionModule.spec["certificates"]["options"] = {
+    name: option
+    for name, option in argument_spec("certificate", ActionModule.secret).items()
+    if name not in ("state", "leaves")
+}

@@ -256,6 +256,13 @@ options:
         C(ca.crt), as M(pgfleet.pooler.certificate) makes them. The first is shown to clients, the second to PostgreSQL.
     type: str
     default: /etc/pgbouncer/tls
+  certificates:
+    description:
+      - What those certificates are to be, with the options of M(pgfleet.pooler.certificate) but C(leaves), which follow
+        from O(tls_directory) and O(uid). They are then issued, renewed and put into force by this task, and what that
+        does to connections is told before.
+      - Without it they have to be there.
+    type: dict
   drain_notice:
     description:
       - How many seconds V(/ready) of the agent says C(draining) before the ports of a host with O(state=drained)
@@ -290,6 +297,20 @@ EXAMPLES = r"""
       - https://10.0.1.11:8008
       - https://10.0.1.12:8008
       - https://10.0.1.13:8008
+
+- name: Instances and their certificates, of an authority on the controller
+  pgfleet.pooler.pgbouncer:
+    databases:
+      - name: app
+    patroni:
+      - https://10.0.1.11:8008
+    certificates:
+      names:
+        - "{{ inventory_hostname }}"
+        - "{{ ansible_host }}"
+      authority_directory: "{{ inventory_dir }}/.pki"
+      passphrase: "{{ lookup('ansible.builtin.file', '~/.pgfleet-passphrase') }}"
+      authority: {}
 
 - name: A stock image in front of one server
   pgfleet.pooler.pgbouncer:
@@ -331,6 +352,11 @@ drained:
   elements: str
   returned: when instances were restarted or taken away
   sample: ["50001: closed 12 between transactions"]
+leaves:
+  description: The certificates afterwards, as M(pgfleet.pooler.certificate) returns them.
+  type: list
+  elements: dict
+  returned: when O(certificates) is given
 leader:
   description: The leader that databases without a host point at.
   type: str

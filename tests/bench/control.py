@@ -38,16 +38,6 @@ _PLAYBOOK = Path(__file__).with_name("by_hand") / "pooler.yml"
 
 # What the playbook by hand does, by ours: site.yml without the image and without PostgreSQL itself.
 _OURS = """\
-- hosts: pooler
-  gather_facts: false
-  tasks:
-    - ansible.builtin.import_role:
-        name: pgfleet.pooler.certificates
-        rolespec_validate: false
-      vars:
-        certificates_leaves:
-          - {directory: /etc/pgbouncer/tls/server, usages: [server], owner: 6432}
-          - {directory: /etc/pgbouncer/tls/client, common_name: pgbouncer, usages: [client], owner: 6432}
 - hosts: database
   gather_facts: false
   tasks:
@@ -58,8 +48,16 @@ _OURS = """\
   gather_facts: false
   tasks:
     - ansible.builtin.import_role:
+        name: pgfleet.pooler.certificates
+        tasks_from: options
+    - ansible.builtin.import_role:
         name: pgfleet.pooler.pgbouncer
         rolespec_validate: false
+      vars:
+        certificates_leaves:
+          - directory: /etc/pgbouncer/tls/server
+          - directory: /etc/pgbouncer/tls/client
+        pgbouncer_certificates: "{{ certificates_options }}"
 """
 # What Ansible costs before it does anything.
 _START = """\

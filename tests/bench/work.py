@@ -38,7 +38,7 @@ def task(host: simulated.Host, options: simulated.Options) -> dict[str, Any]:
     """What the module would do in check mode: read the options, read the host, render, plan."""
     action = pgbouncer.ActionModule.__new__(pgbouncer.ActionModule)
     action.check, action.diff = True, False
-    result: dict[str, Any] = action._present(room.Host("pool1", host.execute), variables.read(options), {})
+    result: dict[str, Any] = action._present(room.Host("pool1", host.execute), variables.read(options), {}, None)
     return result
 
 

@@ -44,7 +44,7 @@ def planned(connections: Mapping[str, object]) -> dict[str, Any]:
     action = pgbouncer.ActionModule.__new__(pgbouncer.ActionModule)
     action.check, action.diff = True, False
     host = Host("pool1", Answers(connections).execute)
-    result: dict[str, Any] = action._present(host, read_by_plugins.read(OPTIONS), {})
+    result: dict[str, Any] = action._present(host, read_by_plugins.read(OPTIONS), {}, None)
     return result
 
 

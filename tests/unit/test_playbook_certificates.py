@@ -1,4 +1,4 @@
-"""Which certificates the playbook has a host get: those of every group that it is in."""
+"""Which certificates the playbook has a host get: those of every group that it is in, but for the instances'."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 PLAYBOOK = Path(__file__).parents[2] / "playbooks/certificates.yml"
 GROUPS = {"database": ["db1", "both"], "pooler": ["pool1", "both"], "monitoring": ["watch"]}
 DATABASE = ["/etc/pgfleet/tls/patroni", "/etc/pgfleet/tls/spilo"]
-POOLER = ["/etc/pgbouncer/tls/client", "/etc/pgbouncer/tls/server"]
 MONITORING = ["/etc/pgfleet/tls/grafana", "/etc/pgfleet/tls/prometheus"]
 EXPORTERS, POSTGRES = ["/etc/pgfleet/tls/exporters"], ["/etc/pgfleet/tls/postgres_exporter"]
+
+REFUSED = "there is room for 8: max_connections 20 - 10 reserved - 2 of agents"
 
 
 def directories(place: Path, groups: dict[str, list[str]]) -> dict[str, list[str]]:
@@ -24,7 +26,7 @@ def directories(place: Path, groups: dict[str, list[str]]) -> dict[str, list[str
     leaves = play["tasks"][0]["vars"]["certificates_leaves"]
     told = {"<<": "{{ inventory_hostname }}", "leaves": leaves}
     asked = {
-        "hosts": "all",
+        "hosts": play["hosts"],
         "gather_facts": False,
         "vars": {**play["vars"], "told": told},
         "tasks": [{"ansible.builtin.debug": {"msg": "<<{{ told | to_json }}>>"}}],
@@ -41,15 +43,40 @@ def directories(place: Path, groups: dict[str, list[str]]) -> dict[str, list[str
     return {each["<<"]: sorted(leaf["directory"] for leaf in each["leaves"]) for each in found}
 
 
-def test_a_host_in_two_groups_gets_the_certificates_of_both(tmp_path: Path) -> None:
+def test_a_database_host_that_is_a_pooler_as_well_gets_those_of_the_database(tmp_path: Path) -> None:
     groups = {name: hosts for name, hosts in GROUPS.items() if name != "monitoring"}
-    assert directories(tmp_path, groups) == {"db1": DATABASE, "pool1": POOLER, "both": sorted(DATABASE + POOLER)}
+    assert directories(tmp_path, groups) == {"db1": DATABASE, "both": DATABASE}
 
 
 def test_who_is_looked_at_gets_certificates_for_that(tmp_path: Path) -> None:
     assert directories(tmp_path, GROUPS) == {
         "db1": sorted(DATABASE + EXPORTERS + POSTGRES),
-        "pool1": sorted(POOLER + EXPORTERS),
-        "both": sorted(DATABASE + POOLER + EXPORTERS + POSTGRES),
+        "pool1": EXPORTERS,
+        "both": sorted(DATABASE + EXPORTERS + POSTGRES),
         "watch": sorted(MONITORING + EXPORTERS),
     }
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({}, "set certificates_passphrase_file"),
+        ({"pgbouncer_certificates": None}, REFUSED),
+        ({"playbook_certificates": False}, REFUSED),
+        ({"certificates_brought": [{"directory": "/etc/pgbouncer/tls/server"}]}, "set certificates_passphrase_file"),
+        (
+            {"certificates_brought": [{"directory": f"/etc/pgbouncer/tls/{use}"} for use in ("server", "client")]},
+            "missing required arguments: authority, certificate, private_key found in pgbouncer_certificates",
+        ),
+    ],
+)
+def test_the_authority_is_asked_for_where_instances_get_certificates_of_it(
+    tmp_path: Path, given: dict[str, Any], said: str
+) -> None:
+    """By the real ansible-playbook, which never gets as far as a host."""
+    pools = {"pgbouncer_databases": [{"name": "app"}], "pgbouncer_capacity": {"max_connections": 20}}
+    variables = {"ansible_connection": "local", "pgbouncer_patroni": ["https://patroni1:8008"], **pools, **given}
+    (tmp_path / "inventory.yml").write_text(yaml.safe_dump({"pooler": {"hosts": {"pool1": {}}, "vars": variables}}))
+    command = ["ansible-playbook", "--inventory", str(tmp_path / "inventory.yml"), "pgfleet.pooler.poolers"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert said in done.stdout + done.stderr

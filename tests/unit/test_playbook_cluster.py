@@ -57,6 +57,7 @@ def test_poolers_follow_a_cluster_of_somebody_else(tmp_path: Path) -> None:
         "pgbouncer_patroni": OWN,
         "pgbouncer_databases": [{"name": "app"}],
         "pgbouncer_capacity": {"max_connections": 20},
+        "pgbouncer_certificates": None,
     }
     printed = run(tmp_path, {}, variables, "pgfleet.pooler.poolers")
 

@@ -154,7 +154,7 @@ def test_run_whose_pools_cannot_fit_is_refused_with_the_sum() -> None:
 
 INVENTORY = """
 all:
-  vars: {ansible_connection: local, pgbouncer_databases: [{name: app}]}
+  vars: {ansible_connection: local, pgbouncer_databases: [{name: app}], pgbouncer_certificates: null}
   children:
     database: {hosts: {db1: {ansible_host: 10.0.0.1}}}
     pooler: {hosts: {pool1: {}, pool2: {}, pool3: {}}}
