@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from ansible.errors import AnsibleActionFail
 from ansible.utils.display import Display
@@ -20,7 +20,7 @@ from ...pooler.model import Pooler
 from ...pooler.observed import Observed
 from ...pooler.plan import Effect, Plan
 from ...pooler.server import Server
-from ..plugin_utils.action import PoolerAction, argument_spec, remedy
+from ..plugin_utils.action import PoolerAction, remedy
 from ..plugin_utils.host import Answer, Host, HostError
 from ..plugin_utils.observe import observe
 
@@ -56,6 +56,7 @@ class _MovedError(Exception):
 
 class ActionModule(PoolerAction):
     secret = frozenset({"users", "verifiers", "password", "patroni_password", "passphrase", "private_key"})
+    borrowed: ClassVar = {"certificates": ("certificate", frozenset({"state", "leaves"}))}
 
     def perform(self, arguments: dict[str, Any]) -> dict[str, Any]:
         if arguments["state"] != "present":
@@ -389,11 +390,3 @@ def _result(pooler: Pooler, todo: Plan, seen: Observed, host: Host) -> dict[str,
         },
         "trips": host.trips,
     }
-
-
-# Those of the module that issues them, but which leaves they are.
-ActionModule.spec["certificates"]["options"] = {
-    name: option
-    for name, option in argument_spec("certificate", ActionModule.secret).items()
-    if name not in ("state", "leaves")
-}

@@ -37,6 +37,8 @@ class PoolerAction(ActionBase):
     secret: ClassVar[frozenset[str]] = frozenset()
     missing: ClassVar[ImportError | None] = None
     """What an action could not import, when it needs a package that not every controller has."""
+    borrowed: ClassVar[Mapping[str, tuple[str, frozenset[str]]]] = {}
+    """Options that hold those of another module: its name, and which of them it does not take."""
     spec: ClassVar[dict[str, Any]] = {}
     """Read where the action is imported, which Ansible does before it forks for each host."""
 
@@ -45,6 +47,9 @@ class PoolerAction(ActionBase):
         # What several actions build on is no action, and has no documentation.
         if package.endswith(".plugins.action"):
             cls.spec = argument_spec(module, cls.secret)
+            for option, (other, without) in cls.borrowed.items():
+                theirs = argument_spec(other, cls.secret)
+                cls.spec[option]["options"] = {name: theirs[name] for name in theirs if name not in without}
             # Ansible forks for each host. The collector would go through all that is there by then in each of them, and
             # so have the kernel copy it: a tenth of a run's CPU.
             gc.freeze()
