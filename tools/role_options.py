@@ -39,7 +39,7 @@ def rendered() -> str:
         "options": {
             f"pgbouncer_ignition_{name}": _given(_option(option))
             for name, option in _options("ignition").items()
-            if name not in ("pgbouncer", "leaves")
+            if name != "pgbouncer"
         },
     }
     text = yaml.dump(

@@ -73,13 +73,14 @@ class ActionModule(PoolerAction):
         place = Path(arguments["directory"], f"{self.host_name}.secrets.tar.gz")
         before = place.read_bytes() if place.exists() else b""
         kept = _contents(place, before)
-        wanted = leaf_requests.wanted(arguments, self.host_name, datetime.now(UTC))
+        given = {**arguments, "leaves": leaf_requests.of_instances(pooler)}
+        wanted = leaf_requests.wanted(given, self.host_name, datetime.now(UTC))
         certified, why = _leaves(wanted, kept, AuthorityFiles(Path(arguments["authority_directory"])), arguments)
-        serials = {path.rpartition("/")[0]: serial for path, serial in certified.links}
+        server, client = (f"{path.removesuffix('current')}{serial}" for path, serial in certified.links)
         facts = bundle.Facts(
             leader=boot.leader,
-            server_leaf=_leaf(pooler, serials, "server"),
-            client_leaf=_leaf(pooler, serials, "client"),
+            server_leaf=server,
+            client_leaf=client,
             verifiers=_verifiers(kept),
         )
         public, secret = first_boot.serving(pooler, boot, facts, certified)
@@ -156,13 +157,6 @@ def _kept(leaf: Wanted, kept: Mapping[str, bytes]) -> FoundLeaf:
         authority=there.get("ca.crt", b"").decode(),
         files={name: (leaf.owner, leaves.MODES[name], len(text)) for name, text in there.items()},
     )
-
-
-def _leaf(pooler: Pooler, serials: Mapping[str, str], use: str) -> str:
-    directory = f"{pooler.tls_directory}/{use}"
-    if directory not in serials:
-        raise InvalidError([Problem("leaves", f"has none with the directory {directory}", "the instances need it")])
-    return f"{directory}/{serials[directory]}"
 
 
 def _verifiers(kept: Mapping[str, bytes]) -> dict[str, str]:

@@ -85,7 +85,7 @@ class ActionModule(PoolerAction):
             return None
         if WITHOUT_CERTIFICATES:
             raise AnsibleActionFail(remedy(WITHOUT_CERTIFICATES))
-        given, now = dict(options) | {"leaves": _leaves(pooler)}, datetime.now(UTC)
+        given, now = dict(options) | {"leaves": leaf_requests.of_instances(pooler)}, datetime.now(UTC)
         try:
             return LeafChange(given, leaf_requests.wanted(given, self.host_name, now), now, check=self.check)
         except InvalidError as error:
@@ -325,15 +325,6 @@ def _facts(pooler: Pooler, before: Observed) -> bundle.Facts:
         running=before.running(),
         remembering=before.remembering(),
     )
-
-
-def _leaves(pooler: Pooler) -> list[dict[str, Any]]:
-    """What the instances show to clients, and to PostgreSQL, as the option `leaves` of pgfleet.pooler.certificate."""
-    leaf = {"names": None, "owner": pooler.uid}
-    return [
-        leaf | {"directory": f"{pooler.tls_directory}/server", "common_name": None, "usages": ["server"]},
-        leaf | {"directory": f"{pooler.tls_directory}/client", "common_name": "pgbouncer", "usages": ["client"]},
-    ]
 
 
 def _certified(pooler: Pooler, before: Observed, certificates: LeafChange) -> Observed:

@@ -44,40 +44,6 @@ options:
   directory:
     description: Directory on the controller for the secrets. O(secrets_url) needs it. Made with mode 0700.
     type: path
-  leaves:
-    description: Certificates of the host, as in M(pgfleet.pooler.certificate).
-    type: list
-    elements: dict
-    default:
-      - directory: /etc/pgbouncer/tls/server
-        usages: [server]
-        owner: 6432
-      - directory: /etc/pgbouncer/tls/client
-        common_name: pgbouncer
-        usages: [client]
-        owner: 6432
-    suboptions:
-      directory:
-        description: Directory on the host, one for each leaf.
-        type: str
-        required: true
-      common_name:
-        description: Its common name. By default the host's name in the inventory.
-        type: str
-      names:
-        description: DNS names and IP addresses. By default O(names) for a leaf with the usage V(server), or none.
-        type: list
-        elements: str
-      usages:
-        description: What it is for.
-        type: list
-        elements: str
-        choices: [server, client]
-        default: [server]
-      owner:
-        description: Numeric user and group id that the files belong to.
-        type: int
-        default: 0
   names:
     description: DNS names and IP addresses of this host, for its certificates.
     type: list

@@ -12,6 +12,7 @@ from typing import Any
 
 from ...pooler import certificates
 from ...pooler.errors import InvalidError, PoolerError, Problem
+from ...pooler.model import Pooler
 from .leaves import FoundLeaf
 
 
@@ -56,6 +57,15 @@ def wanted(arguments: Mapping[str, Any], host_name: str, now: datetime) -> list[
     if problems:
         raise InvalidError(problems)
     return found
+
+
+def of_instances(pooler: Pooler) -> list[dict[str, Any]]:
+    """What instances show to clients, then what to PostgreSQL, in the form of the option `leaves`."""
+    leaf = {"names": None, "owner": pooler.uid}
+    return [
+        leaf | {"directory": f"{pooler.tls_directory}/server", "common_name": None, "usages": ["server"]},
+        leaf | {"directory": f"{pooler.tls_directory}/client", "common_name": "pgbouncer", "usages": ["client"]},
+    ]
 
 
 def issue(signer: certificates.Authority, leaf: Wanted, now: datetime) -> certificates.Leaf:

@@ -22,16 +22,6 @@ MODEL: dict[str, Any] = {
     "databases": [{"name": "app"}],
     "users": [{"name": "listed", "password": PASSWORD}],
 }
-LEAVES = [
-    {"directory": "/etc/pgbouncer/tls/server", "common_name": None, "names": None, "usages": ["server"], "owner": 6432},
-    {
-        "directory": "/etc/pgbouncer/tls/client",
-        "common_name": "pgbouncer",
-        "names": None,
-        "usages": ["client"],
-        "owner": 6432,
-    },
-]
 
 
 class Controller:
@@ -50,7 +40,6 @@ class Controller:
             "secrets_url": "s3://fleet/secrets/pool1.tar.gz",
             "config_url": None,
             "directory": str(self.place / "boots"),
-            "leaves": LEAVES,
             "names": ["pool1", "10.0.0.7"],
             "days": 365,
             "authority_directory": str(self.place / "pki"),

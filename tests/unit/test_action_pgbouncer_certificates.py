@@ -35,7 +35,7 @@ class Host(simulated.Host):
         if files.certificate() is None:
             pki.mkdir()
             files.write(certificates.new_authority("test", days=3650, now=now - timedelta(days=1)), PASSPHRASE)
-        given = options(pki) | {"leaves": pgbouncer._leaves(variables.read(OPTIONS))}
+        given = options(pki) | {"leaves": leaf_requests.of_instances(variables.read(OPTIONS))}
         for number, leaf in enumerate(leaf_requests.wanted(given, "pool1", now)):
             issued = leaf_requests.issue(files.authority(PASSPHRASE), leaf, now)
             self._sections |= {
