@@ -22,7 +22,8 @@ def test_check_mode_tells_what_new_certificates_do_to_clients(lab: Scenario) -> 
     assert told.status == 0, told.tail()
     assert told.recap(POOLER)["changed"] == 1
     assert "issued because: asked for" in told.output
-    assert re.search(r"^recycle +client_tls_cert_file", told.output, re.MULTILINE)
+    assert re.search(r"^reload +client_tls_cert_file '", told.output, re.MULTILINE)
+    assert re.search(r"^recycle +server_tls_cert_file '", told.output, re.MULTILINE)
     assert Remote(lab, POOLER).sh(serial) == before
 
 
