@@ -44,6 +44,7 @@ lint: venv ## ruff, mypy, ansible-lint
 	ruff check .
 	ruff format --check .
 	mypy
+	MYPYPATH=$(COLLECTIONS) mypy --package ansible_collections.pgfleet.pooler.plugins
 	python tools/role_options.py --check
 	ansible-lint --offline --profile production
 

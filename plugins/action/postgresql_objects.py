@@ -49,9 +49,9 @@ def _roles(users: Sequence[dict[str, Any]], present: bool) -> list[objects.Role]
         place = f"users[{index}] ({user['name']})"
         given = [user[key] for key in ("password", "verifier") if user[key] is not None]
         given += ["certificate"] if user["certificate"] else []
-        common = {"acts_as": user["acts_as"] or "", "member_of": tuple(user["member_of"])}
+        acts_as, member_of = user["acts_as"] or "", tuple(user["member_of"])
         if not user["login"]:
-            roles.append(objects.Role(user["name"], login=False, **common))
+            roles.append(objects.Role(user["name"], login=False, acts_as=acts_as, member_of=member_of))
         elif present and len(given) != 1:
             what = "more than one of them is given" if given else "none of them is given"
             problems.append(Problem(place, f"password, verifier, certificate: {what}", "give one of them"))
@@ -60,7 +60,7 @@ def _roles(users: Sequence[dict[str, Any]], present: bool) -> list[objects.Role]
             problems.append(Problem(f"{place}: verifier", "is not a SCRAM-SHA-256 verifier", f"expected {shape}"))
         else:
             secret = given[0] if given and not user["certificate"] else ""
-            roles.append(objects.Role(user["name"], secret, **common))
+            roles.append(objects.Role(user["name"], secret, acts_as=acts_as, member_of=member_of))
     if problems:
         raise InvalidError(problems)
     return roles

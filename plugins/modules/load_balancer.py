@@ -116,6 +116,7 @@ dns_name:
 
 import time
 import traceback
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
@@ -136,10 +137,16 @@ TARGET_ATTRIBUTES = {
 }
 
 
-class Balancer:
-    """`found` is what there is, in the words of `wanted`; None stands for nothing."""
+Part = dict[str, Any]
+"""A thing of EC2's, or what is to be known of it."""
+Parts = dict[str, Part]
+"""The parts of a load balancer by their names; what is not there has none."""
 
-    def __init__(self, module):
+
+class Balancer:
+    """`found` is what there is, in the words of `wanted`."""
+
+    def __init__(self, module: AnsibleModule) -> None:
         self.module = module
         self.given = module.params
         self.tags = {key: str(value) for key, value in self.given["tags"].items()}
@@ -148,7 +155,7 @@ class Balancer:
         self.elb = session.client("elbv2", config=config)
         self.ec2 = session.client("ec2", config=config)
 
-    def read(self):
+    def read(self) -> Parts:
         self.balancer = self._first("describe_load_balancers", "LoadBalancers", "LoadBalancerNotFound")
         self.group = self._first("describe_target_groups", "TargetGroups", "TargetGroupNotFound")
         self.listener = None
@@ -158,7 +165,7 @@ class Balancer:
                 "port": self.group["Port"],
                 "health": self._health(self.group),
                 "attributes": self._attributes("target_group", self.group["TargetGroupArn"]),
-                "targets": self._targets(),
+                "targets": self._targets(self.group),
                 "tags": self._tags(self.group["TargetGroupArn"]),
             }
         if self.balancer:
@@ -176,7 +183,7 @@ class Balancer:
             }
         return found
 
-    def wanted(self):
+    def wanted(self) -> Parts:
         if self.given["state"] == "absent":
             return {}
         return {
@@ -202,7 +209,7 @@ class Balancer:
             },
         }
 
-    def refuse(self, found, wanted):
+    def refuse(self, found: Parts, wanted: Parts) -> None:
         """What EC2 cannot change is said before anything is changed."""
         there, due = found.get("load balancer"), wanted.get("load balancer")
         if there and due:
@@ -216,12 +223,12 @@ class Balancer:
         if group and wanted and group["port"] != wanted["target group"]["port"]:
             self._fail(f"has a target group for port {group['port']}, which cannot be changed: remove it first")
 
-    def put_right(self, found, wanted):
+    def put_right(self, found: Parts, wanted: Parts) -> None:
         """The target group first, then what names it; new targets before old ones go."""
         arn = self._put_group(found.get("target group"), wanted["target group"])
         self._put_balancer(found.get("load balancer"), wanted["load balancer"], arn)
 
-    def remove(self):
+    def remove(self) -> None:
         if self.balancer:
             arn = self.balancer["LoadBalancerArn"]
             self.elb.delete_load_balancer(LoadBalancerArn=arn)
@@ -231,7 +238,7 @@ class Balancer:
         if self.group:
             self.elb.delete_target_group(TargetGroupArn=self.group["TargetGroupArn"])
 
-    def _put_group(self, there, due):
+    def _put_group(self, there: Part | None, due: Part) -> str:
         health = {
             "HealthCheckProtocol": due["health"]["protocol"],
             "HealthCheckPort": due["health"]["port"],
@@ -252,7 +259,7 @@ class Balancer:
                 **health,
             )
             self.group = made["TargetGroups"][0]
-        arn = self.group["TargetGroupArn"]
+        arn: str = self.group["TargetGroupArn"]
         if there and there["health"] != due["health"]:
             self.elb.modify_target_group(TargetGroupArn=arn, **health)
         if there is None or there["attributes"] != due["attributes"]:
@@ -268,7 +275,7 @@ class Balancer:
             self.elb.add_tags(ResourceArns=[arn], Tags=_pairs(due["tags"]))
         return arn
 
-    def _put_balancer(self, there, due, target_group):
+    def _put_balancer(self, there: Part | None, due: Part, target_group: str) -> None:
         if there is None:
             made = self.elb.create_load_balancer(
                 Name=self.given["name"],
@@ -300,7 +307,8 @@ class Balancer:
         if there is None:
             self._wait("load_balancer_available", arn)
 
-    def _first(self, question, key, nothing):
+    def _first(self, question: str, key: str, nothing: str) -> Any:
+        """What EC2 tells of it; None when there is none."""
         try:
             return getattr(self.elb, question)(Names=[self.given["name"]])[key][0]
         except ClientError as error:
@@ -308,7 +316,7 @@ class Balancer:
                 return None
             raise
 
-    def _health(self, group):
+    def _health(self, group: Part) -> Part:
         return {
             "protocol": group["HealthCheckProtocol"],
             "port": group["HealthCheckPort"],
@@ -316,35 +324,35 @@ class Balancer:
             "interval": group["HealthCheckIntervalSeconds"],
         }
 
-    def _wanted_attributes(self, kind):
+    def _wanted_attributes(self, kind: str) -> dict[str, str]:
         if kind == "load_balancer":
             return {"load_balancing.cross_zone.enabled": str(self.given["cross_zone"]).lower()}
         return TARGET_ATTRIBUTES | {"deregistration_delay.timeout_seconds": str(self.given["deregistration_delay"])}
 
-    def _attributes(self, kind, arn):
+    def _attributes(self, kind: str, arn: str) -> dict[str, str]:
         """Of the attributes that we set."""
         name = {"load_balancer": "LoadBalancerArn", "target_group": "TargetGroupArn"}[kind]
         pairs = getattr(self.elb, f"describe_{kind}_attributes")(**{name: arn})["Attributes"]
         return {each["Key"]: each["Value"] for each in pairs if each["Key"] in self._wanted_attributes(kind)}
 
-    def _targets(self):
-        health = self.elb.describe_target_health(TargetGroupArn=self.group["TargetGroupArn"])
+    def _targets(self, group: Part) -> list[str]:
+        health = self.elb.describe_target_health(TargetGroupArn=group["TargetGroupArn"])
         return sorted(
             each["Target"]["Id"]
             for each in health["TargetHealthDescriptions"]
             if each.get("TargetHealth", {}).get("State") != "draining"
         )
 
-    def _tags(self, arn):
+    def _tags(self, arn: str) -> dict[str, str]:
         """Of the tags that we set."""
         (described,) = self.elb.describe_tags(ResourceArns=[arn])["TagDescriptions"]
         return {each["Key"]: each["Value"] for each in described["Tags"] if each["Key"] in self.tags}
 
-    def _wait(self, event, arn):
+    def _wait(self, event: str, arn: str) -> None:
         attempts = {"Delay": 5, "MaxAttempts": max(1, self.given["wait_timeout"] // 5)}
         self.elb.get_waiter(event).wait(LoadBalancerArns=[arn], WaiterConfig=attempts)
 
-    def _wait_for_interfaces(self, name):
+    def _wait_for_interfaces(self, name: str) -> None:
         filters = [{"Name": "description", "Values": [f"ELB {name}"]}]
         ends = time.monotonic() + self.given["wait_timeout"]
         while self.ec2.describe_network_interfaces(Filters=filters)["NetworkInterfaces"]:
@@ -352,15 +360,15 @@ class Balancer:
                 self._fail("is deleted, but EC2 still holds network interfaces of it: run again later")
             time.sleep(5)
 
-    def _fail(self, what):
+    def _fail(self, what: str) -> None:
         self.module.fail_json(msg=f"load balancer {self.given['name']} {what}")
 
 
-def _pairs(values):
+def _pairs(values: dict[str, str]) -> list[dict[str, str]]:
     return [{"Key": key, "Value": value} for key, value in values.items()]
 
 
-def main():
+def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "name": {"type": "str", "required": True},
@@ -403,7 +411,7 @@ def main():
         module.fail_json(msg=f"load balancer {module.params['name']}: {error}", error={"code": code})
     except (BotoCoreError, WaiterError) as error:
         module.fail_json(msg=f"load balancer {module.params['name']}: {error}")
-    result = {"changed": found != wanted}
+    result: dict[str, Any] = {"changed": found != wanted}
     if balancer.balancer and wanted:
         result["dns_name"] = balancer.balancer["DNSName"]
     if module._diff and found != wanted:

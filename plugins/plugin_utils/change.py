@@ -14,6 +14,7 @@ from ...pooler.files import File
 from ...pooler.model import Pooler
 from ...pooler.observed import Observed
 from ...pooler.plan import Plan
+from ...pooler.units import SOCKET
 from .facts import facts
 from .host import Answer, Host, HostError
 from .observe import observe
@@ -49,7 +50,7 @@ class Change:
                 f"{self.pooler.drain_timeout + self.pooler.transaction_timeout} s"
             )
             self._restarted.append(console)
-            sockets = any(file.path == plan.SOCKET for file in self.todo.write)
+            sockets = any(file.path == SOCKET for file in self.todo.write)
             answer = self.host.apply(shell_apply.restart(self.pooler, console, sockets=sockets))
             after = self._checked(answer, ignore=(*rolling[number + 1 :], *self.todo.remove))
         for number, console in enumerate(self.todo.remove):
