@@ -173,10 +173,12 @@ def test_rules_for_logins_change_without_a_restart_and_broken_ones_never_come_in
     done = site(lab, variables=rules("hostssl all app all nonsense"))
     assert done.status != 0
     assert "pg_hba.conf, line 5: invalid authentication method" in done.output
+    now = {server: Remote(lab, server).sql("SELECT clock_timestamp()") for server in SERVERS}
     changed(site(lab, variables=rules("hostssl all app all scram-sha-256")))
     for server in SERVERS:
         found = Remote(lab, server).sql("SELECT user_name FROM pg_hba_file_rules ORDER BY rule_number DESC LIMIT 1")
         assert found == "{app}"
+        assert Remote(lab, server).sql(f"SELECT pg_conf_load_time() > '{now[server]}'") == "t"
     assert cluster.since() == before
 
 
