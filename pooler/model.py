@@ -142,6 +142,12 @@ class Pooler:
     allow_disruption: bool = False
 
     @property
+    def certified_role(self) -> str:
+        """Whom the client certificate is for: our own role that logs in to PostgreSQL with it."""
+        ours = [each.role for each in (self.auth_query, self.agent) if each is not None and each.password is None]
+        return next(iter(ours), Agent.role)
+
+    @property
     def passwords(self) -> dict[str, str]:
         """Of our own roles that log in to PostgreSQL with one, by name."""
         roles = [(each.role, each.password) for each in (self.auth_query, self.agent) if each is not None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -133,6 +134,8 @@ class _Reader:
         )
         if not pooler.tls_directory.startswith("/etc/pgbouncer/"):
             self.problem("tls_directory", f"{pooler.tls_directory!r} is not below /etc/pgbouncer/, which instances see")
+        elif pooler.tls_directory != (plain := posixpath.normpath(pooler.tls_directory)):
+            self.problem("tls_directory", f"{pooler.tls_directory!r} has other names", f"write {plain}")
         if not self.problems and pooler.capacity:
             self.problems += capacity.overflow(pooler, pooler.capacity)
         self.leader_can_be_found(pooler)

@@ -13,6 +13,7 @@ from ansible.errors import AnsibleActionFail
 from ansible.utils.display import Display
 
 from ...pooler import bundle, capacity, diff, plan, shell, shell_apply, variables
+from ...pooler.bundle import Bundle
 from ...pooler.errors import InvalidError
 from ...pooler.model import Pooler
 from ...pooler.observed import Observed
@@ -91,16 +92,13 @@ class ActionModule(PoolerAction):
         self, host: Host, pooler: Pooler, postgresql: Mapping[str, str], certificates: LeafChange | None
     ) -> dict[str, Any]:
         before = self._read(host, pooler, certificates)
-        _require(host, pooler, before, self.check)
-        _require_room(pooler, before)
-        said = replace(facts(pooler, before), postgresql=postgresql)
-        wanted = bundle.build(pooler, said, lambda words: Display().display(f"{host.name}: {words}"))
-        todo = plan.plan(pooler, wanted, before)
+        wanted, todo = _decided(host, pooler, postgresql, before, check=self.check)
         after, drained = before, {}
         if not self.check:
             _refuse(host, pooler, todo, before)
             if certificates and certificates.due:
-                certificates.place(host)
+                before = after = observe(certificates.place(host, shell.read(pooler)))
+                wanted, todo = _decided(host, pooler, postgresql, before, check=False)
             if todo.changes:
                 change = Change(host, pooler, wanted, todo, before)
                 after, drained = change.carry_out(), {"drained": change.drained}
@@ -116,10 +114,11 @@ class ActionModule(PoolerAction):
         answer = host.read(certificates.look + shell.read(pooler), settled=True)
         certificates.compare(answer)
         before = observe(answer)
-        if certificates.due and pooler.patroni and before.leader is None and not self.check:
+        in_vain = before.leader_trouble or before.connections_trouble
+        if certificates.due and in_vain and not before.held and not self.check:
             # Patroni answers nobody whose certificate is missing, or has ended.
-            before = observe(certificates.place(host, shell.read(pooler)))
-        return _certified(pooler, before, certificates)
+            return observe(certificates.place(host, shell.read(pooler)))
+        return _certified(pooler, before, certificates) if certificates.due else before
 
     def _without_instances(self, host: Host, todo: Plan, script: str) -> dict[str, Any]:
         if todo.changes and not self.check:
@@ -133,6 +132,17 @@ class ActionModule(PoolerAction):
             "steps": list(todo.steps()),
             "trips": host.trips,
         }
+
+
+def _decided(
+    host: Host, pooler: Pooler, postgresql: Mapping[str, str], before: Observed, *, check: bool
+) -> tuple[Bundle, Plan]:
+    """What is to be, and what that takes. Raises PoolerError for what is missing, and for pools without room."""
+    _require(host, pooler, before, check)
+    _require_room(pooler, before)
+    said = replace(facts(pooler, before), postgresql=postgresql)
+    wanted = bundle.build(pooler, said, lambda words: Display().display(f"{host.name}: {words}"))
+    return wanted, plan.plan(pooler, wanted, before)
 
 
 def _warnings(host: Host, pooler: Pooler, seen: Observed) -> list[str]:

@@ -258,9 +258,9 @@ options:
     default: /etc/pgbouncer/tls
   certificates:
     description:
-      - What those certificates are to be, with the options of M(pgfleet.pooler.certificate) but C(leaves), which follow
-        from O(tls_directory) and O(uid). They are then issued, renewed and put into force by this task, and what that
-        does to connections is told before.
+      - What those certificates are to be, with the options of M(pgfleet.pooler.certificate) but C(state) and C(leaves).
+        Which leaves they are follows from O(tls_directory), O(uid) and the role that logs in.
+      - They are then issued, renewed and put into force by this task, and what that does to connections is told before.
       - Without it they have to be there.
     type: dict
   drain_notice:

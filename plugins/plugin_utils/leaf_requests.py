@@ -64,7 +64,8 @@ def of_instances(pooler: Pooler) -> list[dict[str, Any]]:
     leaf = {"names": None, "owner": pooler.uid}
     return [
         leaf | {"directory": f"{pooler.tls_directory}/server", "common_name": None, "usages": ["server"]},
-        leaf | {"directory": f"{pooler.tls_directory}/client", "common_name": "pgbouncer", "usages": ["client"]},
+        leaf
+        | {"directory": f"{pooler.tls_directory}/client", "common_name": pooler.certified_role, "usages": ["client"]},
     ]
 
 

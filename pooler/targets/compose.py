@@ -27,15 +27,13 @@ from .compose_scripts import DATA, FILES, PREPARE, SETTINGS, SUPERUSER, copy, hb
 
 def leaves(project: Project) -> dict[str, LeafRequest]:
     """The certificates, by the directory below FILES in which each lies in one named by its serial."""
-    assert project.pooler.agent is not None
-    role = project.pooler.agent.role
     dns = tuple(name for name in project.names if not _is_address(name))
     addresses = tuple(name for name in project.names if _is_address(name))
     client: frozenset[Usage] = frozenset({"client"})
     server: frozenset[Usage] = frozenset({"server"})
     return {
         "pgbouncer/tls/server": LeafRequest("pooler", dns, addresses, server),
-        "pgbouncer/tls/client": LeafRequest(role, usages=client),
+        "pgbouncer/tls/client": LeafRequest(project.pooler.certified_role, usages=client),
         "postgresql/tls": LeafRequest(POSTGRESQL, (POSTGRESQL,), usages=server),
         "prepare/tls": LeafRequest(SUPERUSER, usages=client),
     }

@@ -68,6 +68,8 @@ class Host:
             "release": made.release,
             "files": base64.b64encode(packed).decode(),
             "units": _units(pooler),
+            # An agent that runs knows the leader, and nobody else asks.
+            "leader": "" if pooler.agent else _leader(),
             "links": "".join(f"pgbouncer@{console}.container\n" for console in pooler.consoles),
             "containers": _containers(pooler, made),
             "consoles": "".join(_console(pooler, made, console) for console in pooler.consoles),
