@@ -7,6 +7,7 @@ PYTHON ?= python3
 VENV := $(CURDIR)/.venv
 BIN := $(VENV)/bin
 COLLECTIONS := $(CURDIR)/build
+OLDEST := $(COLLECTIONS)/oldest
 export ANSIBLE_COLLECTIONS_PATH := $(COLLECTIONS)
 export ANSIBLE_HOME := $(CURDIR)/build/ansible
 export PATH := $(BIN):$(PATH)
@@ -37,7 +38,7 @@ lab: packages venv ## build host roots and images (cached outside the checkout)
 	@$(BIN)/python -m tests.lab prepare
 
 .PHONY: test
-test: lint unit sanity scenarios drills-short ## everything that CI runs
+test: lint unit oldest sanity scenarios drills-short ## everything that CI runs
 
 .PHONY: lint
 lint: venv ## ruff, mypy, ansible-lint
@@ -51,6 +52,16 @@ lint: venv ## ruff, mypy, ansible-lint
 .PHONY: unit
 unit: venv lab ## unit tests, and those against the real engine, PostgreSQL and the lab
 	$(BIN)/python -m pytest -q --numprocesses 2 tests/unit tests/engine tests/lab
+
+$(OLDEST)/.done: meta/runtime.yml
+	@$(PYTHON) -m venv $(OLDEST)
+	@version=$$(sed -n 's/^requires_ansible: ">=\(.*\)"/\1/p' meta/runtime.yml); echo "installing ansible-core $$version"; \
+	$(OLDEST)/bin/pip install --quiet --disable-pip-version-check "ansible-core~=$$version" cryptography boto3
+	@touch $@
+
+.PHONY: oldest
+oldest: venv $(OLDEST)/.done ## unit tests that run playbooks, by the oldest Ansible that meta/runtime.yml allows
+	PATH=$(OLDEST)/bin:$(PATH) $(BIN)/python -m pytest -q --numprocesses 2 $$(grep -l '"ansible-playbook"' tests/unit/*.py)
 
 .PHONY: sanity
 sanity: venv ## ansible-test sanity

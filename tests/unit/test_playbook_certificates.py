@@ -57,26 +57,45 @@ def test_who_is_looked_at_gets_certificates_for_that(tmp_path: Path) -> None:
     }
 
 
+BOTH = [{"directory": f"/etc/pgbouncer/tls/{use}"} for use in ("server", "client")]
+INCOMPLETE = "missing required arguments: authority, certificate, private_key found in pgbouncer_certificates"
+
+
+def poolers(place: Path, given: dict[str, Any]) -> str:
+    """What the real ansible-playbook says, which never gets as far as a host."""
+    pools = {"pgbouncer_databases": [{"name": "app"}], "pgbouncer_capacity": {"max_connections": 20}}
+    variables = {"ansible_connection": "local", "pgbouncer_patroni": ["https://patroni1:8008"], **pools, **given}
+    (place / "inventory.yml").write_text(yaml.safe_dump({"pooler": {"hosts": {"pool1": {}}, "vars": variables}}))
+    command = ["ansible-playbook", "--inventory", str(place / "inventory.yml"), "pgfleet.pooler.poolers"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("brought", [[], BOTH[:1]])
+def test_the_authority_is_asked_for_where_instances_get_certificates_of_it(
+    tmp_path: Path, brought: list[dict[str, str]]
+) -> None:
+    assert "set certificates_passphrase_file" in poolers(tmp_path, {"certificates_brought": brought})
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({}, "set certificates_passphrase_file"),
         ({"pgbouncer_certificates": None}, REFUSED),
         ({"playbook_certificates": False}, REFUSED),
-        ({"certificates_brought": [{"directory": "/etc/pgbouncer/tls/server"}]}, "set certificates_passphrase_file"),
-        (
-            {"certificates_brought": [{"directory": f"/etc/pgbouncer/tls/{use}"} for use in ("server", "client")]},
-            "missing required arguments: authority, certificate, private_key found in pgbouncer_certificates",
-        ),
+        ({"certificates_brought": BOTH}, INCOMPLETE),
     ],
 )
-def test_the_authority_is_asked_for_where_instances_get_certificates_of_it(
+def test_nobody_asks_for_the_passphrase_where_nothing_is_issued(
     tmp_path: Path, given: dict[str, Any], said: str
 ) -> None:
-    """By the real ansible-playbook, which never gets as far as a host."""
-    pools = {"pgbouncer_databases": [{"name": "app"}], "pgbouncer_capacity": {"max_connections": 20}}
-    variables = {"ansible_connection": "local", "pgbouncer_patroni": ["https://patroni1:8008"], **pools, **given}
-    (tmp_path / "inventory.yml").write_text(yaml.safe_dump({"pooler": {"hosts": {"pool1": {}}, "vars": variables}}))
-    command = ["ansible-playbook", "--inventory", str(tmp_path / "inventory.yml"), "pgfleet.pooler.poolers"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert said in done.stdout + done.stderr
+    asked = tmp_path / "asked"
+    printed = poolers(tmp_path, {"certificates_passphrase_command": f"touch {asked}; echo x", **given})
+    assert said in printed
+    assert not asked.exists()
+
+
+def test_what_the_inventory_says_of_the_certificates_goes_first(tmp_path: Path) -> None:
+    given = {"certificates_passphrase": "x", "pgbouncer_certificates": {"key_type": "none"}}
+    printed = poolers(tmp_path, given)
+    assert "value of key_type must be one of: ecdsa, rsa, ed25519, got: none found in pgbouncer_certificates" in printed
