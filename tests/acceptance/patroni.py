@@ -83,6 +83,12 @@ class Cluster:
         """When PostgreSQL was started on each member."""
         return {server: str(self.get(server, "/patroni")["postmaster_start_time"]) for server in SERVERS}
 
+    def journal(self) -> str:
+        """The last that etcd and Patroni have said of elections, demotions and failures on each member."""
+        words = "demot|promot|elected|leader changed|lost|failsafe|accessible|timed out|shutting down|too long"
+        script = f"journalctl --no-pager --since=-4min -u etcd -u spilo | grep -iE '{words}' | cut -c1-300 | tail -n 60"
+        return "\n".join(f"{server}:\n{Remote(self.scenario, server).sh(script)}" for server in SERVERS)
+
     def setting(self, name: str) -> dict[str, str]:
         """What is in force on each member."""
         return {server: Remote(self.scenario, server).sql(f"SHOW {name}") for server in SERVERS}
