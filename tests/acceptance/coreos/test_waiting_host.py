@@ -42,7 +42,7 @@ def test_the_host_is_up_with_its_image_and_starts_nothing(lab: Scenario, waiting
 
 def test_the_first_run_brings_what_is_missing_and_no_image(first: Run) -> None:
     assert first.status == 0, first.tail()
-    assert first.recap(WAITING)["changed"] == 2, first.tail()
+    assert first.recap(WAITING)["changed"] == 1, first.tail()
 
 
 def test_then_the_host_serves(lab: Scenario, first: Run) -> None:
