@@ -86,7 +86,8 @@ class Cluster:
     def journal(self) -> str:
         """The last that etcd and Patroni have said of elections, demotions and failures on each member."""
         words = "demot|promot|elected|leader changed|lost|failsafe|accessible|timed out|shutting down|too long"
-        script = f"journalctl --no-pager --since=-4min -u etcd -u spilo | grep -iE '{words}' | cut -c1-300 | tail -n 60"
+        found = f"grep -iE '{words}' | grep -v 'TCP streaming' | cut -c1-300 | tail -n 60"
+        script = f"journalctl --no-pager --since=-4min -u etcd -u spilo | {found}"
         return "\n".join(f"{server}:\n{Remote(self.scenario, server).sh(script)}" for server in SERVERS)
 
     def setting(self, name: str) -> dict[str, str]:
