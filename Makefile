@@ -61,7 +61,7 @@ $(OLDEST)/.done: meta/runtime.yml
 
 .PHONY: oldest
 oldest: venv $(OLDEST)/.done ## unit tests that run playbooks, by the oldest Ansible that meta/runtime.yml allows
-	PATH=$(OLDEST)/bin:$(PATH) $(BIN)/python -m pytest -q --numprocesses 2 $$(grep -l '"ansible-playbook"' tests/unit/*.py)
+	PATH=$(OLDEST)/bin:$(PATH) $(BIN)/python -m pytest -q --numprocesses 2 $$(grep -lE '"ansible-playbook"|tests\.playbooks' tests/unit/*.py)
 
 .PHONY: sanity
 sanity: venv ## ansible-test sanity

@@ -55,7 +55,7 @@ class LeafChange:
     @property
     def due(self) -> bool:
         """Whether there is something to place."""
-        return not self._placed and any(case.reasons for case in self._before)
+        return not self._placed and bool(self._due)
 
     def compare(self, answer: Answer) -> None:
         """Decide what is due and issue it, once: what has been placed is never due again."""
@@ -67,7 +67,7 @@ class LeafChange:
                 case if case.wanted.brought else replace(case, reasons=case.reasons or ["asked for"])
                 for case in self._before
             ]
-        due = [case.wanted for case in self._before if case.reasons]
+        due = [case.wanted for case in self._due]
         self._issued = {leaf.directory: leaf.brought for leaf in due if leaf.brought}
         if self._files and self._trusted is not None and len(self._issued) < len(due):
             signer = self._files.authority(self._passphrase)
@@ -80,7 +80,7 @@ class LeafChange:
 
         Raises HostError when it is not as wanted.
         """
-        due = [case.wanted for case in self._before if case.reasons]
+        due = [case.wanted for case in self._due]
         placing = leaves.place((leaf.directory, self._issued[leaf.directory].serial_hex) for leaf in due)
         content = [
             file for leaf in due for file in leaves.files(leaf.directory, leaf.owner, self._issued[leaf.directory])
@@ -100,16 +100,19 @@ class LeafChange:
 
     def result(self, host_name: str) -> dict[str, Any]:
         """`changed`, `leaves`, `warnings`, and the list `diff`."""
-        due = [case for case in self._before if case.reasons]
         return {
-            "changed": bool(due) or bool(self._authority.get("changed")),
+            "changed": bool(self._due) or bool(self._authority.get("changed")),
             "leaves": [_result(was, now_is) for was, now_is in zip(self._before, self._after, strict=True)],
             "warnings": [*self._authority.get("warnings", ()), *_ending(host_name, self._wanted, self._now)],
             "diff": [
                 *([self._authority["diff"]] if "diff" in self._authority else []),
-                *(_diff(case, self._issued.get(case.wanted.directory)) for case in due),
+                *(_diff(case, self._issued.get(case.wanted.directory)) for case in self._due),
             ],
         }
+
+    @property
+    def _due(self) -> list[_Case]:
+        return [case for case in self._before if case.reasons]
 
     def _cases(self, answer: Answer) -> list[_Case]:
         found = leaves.found(answer, len(self._wanted))

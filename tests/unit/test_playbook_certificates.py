@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.playbooks import printed_by
+
 PLAYBOOK = Path(__file__).parents[2] / "playbooks/certificates.yml"
 GROUPS = {"database": ["db1", "both"], "pooler": ["pool1", "both"], "monitoring": ["watch"]}
 DATABASE = ["/etc/pgfleet/tls/patroni", "/etc/pgfleet/tls/spilo"]
@@ -62,13 +64,10 @@ INCOMPLETE = "missing required arguments: authority, certificate, private_key fo
 
 
 def poolers(place: Path, given: dict[str, Any]) -> str:
-    """What the real ansible-playbook says, which never gets as far as a host."""
+    """What is said, which never gets as far as a host."""
     pools = {"pgbouncer_databases": [{"name": "app"}], "pgbouncer_capacity": {"max_connections": 20}}
-    variables = {"ansible_connection": "local", "pgbouncer_patroni": ["https://patroni1:8008"], **pools, **given}
-    (place / "inventory.yml").write_text(yaml.safe_dump({"pooler": {"hosts": {"pool1": {}}, "vars": variables}}))
-    command = ["ansible-playbook", "--inventory", str(place / "inventory.yml"), "pgfleet.pooler.poolers"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return done.stdout + done.stderr
+    variables = {"pgbouncer_patroni": ["https://patroni1:8008"], **pools, **given}
+    return printed_by(place, {}, variables, "pgfleet.pooler.poolers")
 
 
 @pytest.mark.parametrize("brought", [[], BOTH[:1]])

@@ -4,25 +4,17 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from tests.playbooks import printed_by
+
 VARIABLES = Path(__file__).parents[2] / "playbooks/vars/cluster.yml"
 OWN = ["https://patroni1:8008", "https://patroni2:8008"]
 MEMBERS = {"hosts": {"db1": {"ansible_host": "10.0.0.1"}, "db2": {"ansible_host": "10.0.0.2"}}}
-LOCAL = {"ansible_connection": "local"}
-
-
-def run(place: Path, groups: dict[str, Any], variables: dict[str, Any], playbook: str) -> str:
-    pooler = {"hosts": {"pool1": {}}, "vars": variables}
-    (place / "inventory.yml").write_text(yaml.safe_dump({"all": {"vars": LOCAL}, "pooler": pooler, **groups}))
-    command = ["ansible-playbook", "--inventory", str(place / "inventory.yml"), playbook]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return done.stdout + done.stderr
 
 
 @pytest.mark.parametrize(
@@ -45,7 +37,7 @@ def test_what_the_inventory_says_goes_first(
     (tmp_path / "play.yml").write_text(yaml.safe_dump([play]))
 
     for given, made in ((variables, {}), (variables | {"pgbouncer_verifiers": verifiers}, verifiers)):
-        printed = run(tmp_path, groups, given, str(tmp_path / "play.yml"))
+        printed = printed_by(tmp_path, groups, given, str(tmp_path / "play.yml"))
         found = re.search(r"<<(.*)>>", printed)
         assert found, printed
         assert json.loads(found[1].replace('\\"', '"')) == {"patroni": patroni, "verifiers": made}
@@ -59,7 +51,7 @@ def test_poolers_follow_a_cluster_of_somebody_else(tmp_path: Path) -> None:
         "pgbouncer_capacity": {"max_connections": 20},
         "pgbouncer_certificates": None,
     }
-    printed = run(tmp_path, {}, variables, "pgfleet.pooler.poolers")
+    printed = printed_by(tmp_path, {}, variables, "pgfleet.pooler.poolers")
 
     assert "max_connections 20" in printed
     assert "is empty" not in printed
@@ -82,7 +74,7 @@ def test_pools_are_counted_wherever_somebody_can_tell_how_many_fit(
     play = {"hosts": "pooler", "gather_facts": False, "vars_files": files, "tasks": [task]}
     (tmp_path / "play.yml").write_text(yaml.safe_dump([play]))
 
-    printed = run(tmp_path, groups, variables, str(tmp_path / "play.yml"))
+    printed = printed_by(tmp_path, groups, variables, str(tmp_path / "play.yml"))
 
     found = re.search(r"<<(.*)>>", printed)
     assert found, printed
